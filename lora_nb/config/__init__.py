@@ -1,0 +1,35 @@
+"""Every option of every verb, declared once, and the layers they are put together from."""
+
+from __future__ import annotations
+
+from lora_nb.config.flags import Flag, Parsed, flags_of, parse_flags, usage
+from lora_nb.config.layers import load
+from lora_nb.config.options import (
+    DataConfig,
+    DataOptions,
+    GenerateConfig,
+    LoraParameters,
+    LrSchedule,
+    ModelOptions,
+    TestConfig,
+    TrainConfig,
+)
+from lora_nb.config.yaml_io import as_yaml
+
+__all__ = [
+    "DataConfig",
+    "DataOptions",
+    "Flag",
+    "GenerateConfig",
+    "LoraParameters",
+    "LrSchedule",
+    "ModelOptions",
+    "Parsed",
+    "TestConfig",
+    "TrainConfig",
+    "as_yaml",
+    "flags_of",
+    "load",
+    "parse_flags",
+    "usage",
+]

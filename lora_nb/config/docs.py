@@ -1,0 +1,79 @@
+"""The options table of the documentation, made from the declarations.
+
+`python -m lora_nb.config.docs` writes `docs/options.md`; with `--check` it only says whether the
+file is in step. Another file may be named.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lora_nb.config.flags import Flag, flags_of
+from lora_nb.config.options import GenerateConfig, TestConfig, TrainConfig
+
+__all__ = ["main", "options_page"]
+
+_VERBS: dict[str, type[Any]] = {
+    "lora_train": TrainConfig,
+    "lora_test": TestConfig,
+    "lora_generate": GenerateConfig,
+}
+
+_PAGE = Path("docs/options.md")
+
+_HEAD = """# Options
+
+Made from the declarations in `lora_nb/config/options.py` by `make docs`; edit them there.
+YAML keys are mlx-lm's. A dotted key is nested: `lora_parameters.rank` is `rank` below
+`lora_parameters`.
+"""
+
+
+def options_page() -> str:
+    """The page in Markdown: a table for each verb."""
+    return "\n".join([_HEAD, *(_table(name, kind) for name, kind in _VERBS.items())])
+
+
+def _table(name: str, kind: type[Any]) -> str:
+    rows = [
+        f"## `%{name}`",
+        "",
+        "| flag | YAML key | default | what it does |",
+        "|---|---|---|---|",
+    ]
+    rows += [_row(flag) for flag in flags_of(kind)]
+    return "\n".join(rows) + "\n"
+
+
+def _row(flag: Flag) -> str:
+    names = ", ".join(f"`{name}`" for name in flag.names)
+    key = f"`{'.'.join(flag.path)}`" if flag.path != ("config",) else ""
+    default = "" if flag.default is None or flag.default == "" else f"`{flag.default}`"
+    choices = f" One of {', '.join(flag.choices)}." if flag.choices else ""
+    return f"| {names} | {key} | {default} | {_cell(flag.help + choices)} |"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write or check the page; returns the exit status."""
+    check = "--check" in arguments
+    named = [Path(word) for word in arguments if word != "--check"]
+    path = named[0] if named else _PAGE
+    page = options_page()
+    if not check:
+        path.write_text(page, encoding="utf-8")
+        return 0
+    if path.is_file() and path.read_text(encoding="utf-8") == page:
+        return 0
+    print(f"{path} is not in step with the options. Run `make docs`.", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,160 @@
+"""From layers to a config: defaults < demo defaults < YAML < flags, all errors at once."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from lora_nb.config import rules
+from lora_nb.config.fields import NESTED, specs_of
+from lora_nb.config.flags import flags_of
+from lora_nb.config.options import DataConfig, GenerateConfig, TestConfig, TrainConfig
+from lora_nb.config.words import in_our_words, without_variants
+from lora_nb.config.yaml_io import KeyPath, Layer, read_yaml_file, read_yaml_text
+from lora_nb.errors import listed
+
+__all__ = ["load"]
+
+Config = TypeVar("Config", TrainConfig, TestConfig, GenerateConfig, DataConfig)
+
+# Keys of mlx-lm's YAML that say what to do rather than how. Here the verb says it.
+_VERB_KEYS = {"config"}
+
+# Two words for one thing: the one in the later layer replaces the other.
+_RIVALS = (("iters", "epochs"), ("mask_prompt", "train_on"), ("scale", "alpha"))
+
+
+def load(
+    kind: type[Config],
+    *,
+    file: Path | None = None,
+    cell: str | None = None,
+    flags: Mapping[str, Any] | None = None,
+    flag_origin: str = "",
+) -> Config:
+    """A checked config from a YAML file, YAML text and flag values (or keyword arguments).
+
+    Later layers win key by key, inside nested options too. Raises one LoraError that lists every
+    problem with its file and line, or flag.
+    """
+    given = Layer(flag_origin, dict(flags or {}))
+    layers = [read_yaml_file(file)] if file is not None else []
+    if cell is not None and cell.strip():
+        layers.append(read_yaml_text(cell, "cell"))
+    layers.append(given)
+    layers = [_for_verb(layer, kind) for layer in layers]
+    layers.insert(0, _demo_defaults(kind, layers))
+    values, owners = _merged(layers)
+    problems: list[str] = []
+    config: Config | None = None
+    try:
+        config = kind(**values)
+    except ValidationError as error:
+        details = without_variants(error.errors())
+        problems += [_problem(detail, kind, owners, given) for detail in details]
+    if config is not None:
+        problems += [
+            f"{_place(path, owners, given, kind)}: {text}" for path, text in rules.broken_by(config)
+        ]
+    if problems or config is None:
+        raise listed(dict.fromkeys(problems))
+    return config
+
+
+def _for_verb(layer: Layer, kind: type[Any]) -> Layer:
+    """The layer without keys that belong to another verb, or that have no value.
+
+    One YAML serves %lora_train, %lora_test and %lora_generate, as in mlx-lm, so keys of the
+    others are no mistake there. In flags they are. A key without a value means 'not given'.
+    """
+    if not layer.origin:
+        return layer
+    defaults = {spec.key: spec.default for spec in specs_of(kind)}
+    foreign = _keys(TrainConfig, TestConfig, GenerateConfig) - _keys(kind) | _VERB_KEYS
+    kept = {
+        key: value
+        for key, value in layer.values.items()
+        if key not in foreign and (value is not None or defaults.get(key) is None)
+    }
+    return dataclasses.replace(layer, values=kept)
+
+
+def _keys(*kinds: type[Any]) -> set[str]:
+    return {spec.key for kind in kinds for spec in specs_of(kind)}
+
+
+def _demo_defaults(kind: type[Any], layers: Iterable[Layer]) -> Layer:
+    named: dict[str, Any] = {}
+    for layer in layers:
+        named |= layer.values
+    if kind is GenerateConfig or "demo" not in (named.get("model"), named.get("data")):
+        return Layer("demo")
+    from lora_nb.demo import DEFAULTS_PATH
+
+    return _for_verb(read_yaml_file(DEFAULTS_PATH), kind)
+
+
+def _merged(layers: Iterable[Layer]) -> tuple[dict[str, Any], dict[KeyPath, Layer]]:
+    values: dict[str, Any] = {}
+    owners: dict[KeyPath, Layer] = {}
+    for layer in layers:
+        _make_room(values, layer.values)
+        for key, value in layer.values.items():
+            old = values.get(key)
+            if key in NESTED and isinstance(value, Mapping) and isinstance(old, Mapping):
+                _make_room(inner := dict(old), value)
+                values[key] = {**inner, **value}
+            else:
+                values[key] = value
+            owners[(key,)] = layer
+            if isinstance(value, Mapping):
+                owners |= {(key, str(inner)): layer for inner in value}
+    return values, owners
+
+
+def _make_room(lower: dict[str, Any], upper: Mapping[str, Any]) -> None:
+    """Take out of the lower layers what a key of the upper one replaces."""
+    for one, other in _RIVALS:
+        for ours, theirs in ((one, other), (other, one)):
+            if upper.get(theirs) is not None and ours not in upper:
+                lower.pop(ours, None)
+    schedule = lower.get("lr_schedule")
+    if "learning_rate" in upper and "lr_schedule" not in upper and isinstance(schedule, Mapping):
+        lower["lr_schedule"] = _started_at(schedule, upper["learning_rate"])
+
+
+def _started_at(schedule: Mapping[str, Any], learning_rate: Any) -> dict[str, Any]:
+    """The schedule with another initial learning rate, if that is one."""
+    arguments = schedule.get("arguments")
+    try:
+        float(learning_rate)
+    except (TypeError, ValueError):
+        return dict(schedule)
+    if not isinstance(arguments, list) or not arguments:
+        return dict(schedule)
+    return {**schedule, "arguments": [learning_rate, *arguments[1:]]}
+
+
+def _problem(
+    detail: Mapping[str, Any], kind: type[Any], owners: dict[KeyPath, Layer], given: Layer
+) -> str:
+    path = tuple(str(part) for part in detail["loc"] if part != "[key]")
+    return f"{_place(path, owners, given, kind)}: {in_our_words(detail, path, kind)}"
+
+
+def _place(path: KeyPath, owners: dict[KeyPath, Layer], given: Layer, kind: type[Any]) -> str:
+    layer = next((owners[path[:n]] for n in (2, 1) if path[:n] in owners), None)
+    name = ".".join(path)
+    if layer is None:
+        return name
+    if layer is not given:
+        return f"{layer.where(path)}: {name}"
+    return _flag_name(path, kind) if not given.origin else name
+
+
+def _flag_name(path: KeyPath, kind: type[Any]) -> str:
+    return next((flag.names[0] for flag in flags_of(kind) if flag.path == path[:2]), ".".join(path))

@@ -1,0 +1,282 @@
+"""Every option, declared once: its name, type, bounds, default, group and help.
+
+Names and defaults are those of `mlx_lm.lora` and `mlx_lm.generate` wherever the concept is the
+same. Flags, YAML keys, help texts, completion and the options table are derived from here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass as plain_dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic.dataclasses import dataclass
+from pydantic_core import PydanticKnownError
+
+__all__ = [
+    "DataConfig",
+    "GenerateConfig",
+    "LoraParameters",
+    "LrSchedule",
+    "Opt",
+    "TestConfig",
+    "TrainConfig",
+]
+
+_STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+Completes = Literal["", "path", "model", "data", "run", "adapter"]
+
+
+@plain_dataclass(frozen=True)
+class Opt:
+    """What an option needs beside its type: group, further flag names, what TAB offers."""
+
+    group: str = "General"
+    flags: tuple[str, ...] = ()
+    completes: Completes = ""
+    metavar: str = ""
+    flag: bool = True
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise PydanticKnownError("int_type")
+    return value
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise PydanticKnownError("float_type")
+    return value
+
+
+def _spelled(value: Any) -> Any:
+    """Text as the whole number that it spells: a choice among numbers is compared as it is."""
+    return int(value) if isinstance(value, str) and value.strip().isdecimal() else value
+
+
+# Left alone, pydantic takes true for 1.
+Whole = Annotated[int, BeforeValidator(_whole)]
+Number = Annotated[float, BeforeValidator(_number)]
+Count = Annotated[Whole, Field(ge=1)]
+Size = Annotated[Whole, Field(ge=0)]
+Seed = Annotated[Whole, Field(ge=0, lt=2**63)]
+Everything = Annotated[Whole, Field(ge=-1)]
+Positive = Annotated[Number, Field(gt=0, allow_inf_nan=False)]
+Fraction = Annotated[Number, Field(ge=0, lt=1)]
+Share = Annotated[Number, Field(ge=0, le=1)]
+
+Optimizer = Literal["adam", "adamw", "muon", "sgd", "adafactor"]
+FineTuneType = Literal["lora", "dora", "full"]
+TrainOn = Literal["all", "completions", "assistant"]
+LongRows = Literal["cut", "split", "drop", "error"]
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class LoraParameters:
+    """The shape of the adapter: rank, scale, dropout and the layers it is put on."""
+
+    rank: Annotated[Count, Opt("Adapter", ("--rank",))] = 8
+    """Rank of the adapter matrices."""
+    scale: Annotated[Positive | None, Opt("Adapter", ("--scale",))] = None
+    """Factor on the adapter's output (20 unless alpha is given)."""
+    alpha: Annotated[Positive | None, Opt("Adapter", ("--alpha",))] = None
+    """The other way to say scale: scale = alpha / rank."""
+    dropout: Annotated[Fraction, Opt("Adapter", ("--dropout",))] = 0.0
+    """Dropout on the adapter's input, 0 to below 1."""
+    keys: Annotated[list[str] | None, Opt("Adapter", ("--keys",), metavar="KEY,KEY")] = None
+    """Layers inside a block to adapt, e.g. self_attn.q_proj (every linear layer if not given)."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class LrSchedule:
+    """A learning-rate schedule of mlx.optimizers, with an optional warm-up."""
+
+    name: Literal["cosine_decay", "exponential_decay", "linear_schedule", "step_decay"]
+    """Schedule function of mlx.optimizers."""
+    arguments: list[Number]
+    """Its arguments in order, the initial learning rate first."""
+    warmup: Size = 0
+    """Steps of linear warm-up before it."""
+    warmup_init: Annotated[Number, Field(ge=0, allow_inf_nan=False)] = 0.0
+    """Learning rate at which the warm-up starts."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class ModelOptions:
+    """Which model is meant."""
+
+    model: Annotated[str, Field(min_length=1), Opt("Model", completes="model")] = "Qwen/Qwen3-0.6b"
+    """Model: a folder, a Hugging Face repository, or 'demo' for the embedded one."""
+    trust_remote_code: Annotated[bool, Opt("Model")] = False
+    """Allow code that comes with the model or tokenizer to run."""
+    chat_template: Annotated[str | None, Opt("Model", completes="path")] = None
+    """A Jinja file to use as chat template (the model's own, else ChatML, if not given)."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class DataOptions:
+    """Which rows are meant, and how they become tokens."""
+
+    data: Annotated[str, Field(min_length=1), Opt("Data", completes="data")] = (
+        "mlx-community/WikiSQL"
+    )
+    """Data: a folder with train/valid/test .jsonl files, a Hugging Face data set, or 'demo'."""
+    hf_dataset: Annotated[dict[str, Any] | list[dict[str, Any]] | None, Opt("Data", flag=False)] = (
+        None
+    )
+    """Hugging Face data sets with their splits and feature names, as in mlx-lm's YAML."""
+    mask_prompt: Annotated[bool, Opt("Data")] = False
+    """Leave the prompt out of the loss (prompt mask)."""
+    train_on: Annotated[TrainOn | None, Opt("Data")] = None
+    """Which tokens are trained: all, completions (same as --mask-prompt), every assistant turn."""
+    prompt_feature: Annotated[str, Opt("Data")] = "prompt"
+    """Key of the prompt in completions rows."""
+    completion_feature: Annotated[str, Opt("Data")] = "completion"
+    """Key of the completion in completions rows."""
+    chat_feature: Annotated[str, Opt("Data")] = "messages"
+    """Key of the messages in chat rows."""
+    text_feature: Annotated[str, Opt("Data")] = "text"
+    """Key of the text in text rows."""
+    max_seq_length: Annotated[Whole, Field(ge=2), Opt("Data")] = 2048
+    """Longest row in tokens; what to do with longer ones says --long-rows."""
+    long_rows: Annotated[LongRows, Opt("Data")] = "cut"
+    """Rows over --max-seq-length: cut, split into several rows, drop, or error."""
+    batch_size: Annotated[Count, Opt("Data")] = 4
+    """Rows in a batch."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class DataConfig(ModelOptions, DataOptions):
+    """Look at data as training will see it: findings, token statistics, rows and masks."""
+
+    # Without a model there are no tokens to count, but much to say about the rows.
+    model: Annotated[str | None, Opt("Model", completes="model")] = None  # type: ignore[assignment]
+    """Model whose tokenizer and template turn rows into tokens (none: rows only)."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class RunOptions:
+    """What a run is called and how its randomness starts."""
+
+    name: Annotated[str | None, Field(pattern=r"^[\w.-]{1,64}$"), Opt("Run", metavar="NAME")] = None
+    """Name of the run (made from model and data if not given)."""
+    seed: Annotated[Seed, Opt("Run")] = 0
+    """Seed of everything random in the run."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class TrainConfig(ModelOptions, DataOptions, RunOptions):
+    """Fine-tune a model with LoRA, QLoRA, DoRA or in full."""
+
+    train: Annotated[bool, Opt("Training")] = True
+    """Train (mlx-lm's key; %lora_test is the way to only test)."""
+    fine_tune_type: Annotated[FineTuneType, Opt("Adapter")] = "lora"
+    """Kind of fine-tuning: lora, dora, or full."""
+    num_layers: Annotated[Whole | None, Opt("Adapter", ("--lora-layers",))] = None
+    """Blocks to fine-tune, counted from the last; -1 for all (16, or all of a smaller model)."""
+    lora_parameters: Annotated[LoraParameters, Opt("Adapter")] = LoraParameters()
+    """Rank, scale, dropout and keys of the adapter."""
+    optimizer: Annotated[Optimizer, Opt("Training")] = "adam"
+    """Optimizer: adam, adamw, muon, sgd or adafactor."""
+    optimizer_config: Annotated[dict[str, dict[str, Any]], Opt("Training", flag=False)] = Field(
+        default_factory=dict
+    )
+    """Arguments of each optimizer, keyed by its name."""
+    learning_rate: Annotated[Positive, Opt("Training")] = 1e-5
+    """Learning rate (the start of it where a schedule is given)."""
+    lr_schedule: Annotated[LrSchedule | None, Opt("Training", flag=False)] = None
+    """Learning-rate schedule: name, arguments, warmup, warmup_init."""
+    iters: Annotated[Count | None, Opt("Training")] = None
+    """Steps to train for (1000 unless --epochs is given)."""
+    epochs: Annotated[Positive | None, Opt("Training")] = None
+    """Passes over the training rows, instead of --iters."""
+    grad_accumulation_steps: Annotated[Count, Opt("Training")] = 1
+    """Steps whose gradients are gathered for one update."""
+    max_grad_norm: Annotated[Positive | None, Opt("Training")] = None
+    """Clip the gradient to this norm."""
+    grad_checkpoint: Annotated[bool, Opt("Memory")] = False
+    """Recompute activations in the backward pass to save memory."""
+    clear_cache_threshold: Annotated[Whole | str | None, Opt("Memory", metavar="BYTES")] = None
+    """Empty the allocator's cache when it is larger: bytes, 500M, 2GB (0: after every step)."""
+    val_batches: Annotated[Everything, Opt("Evaluation")] = 25
+    """Batches of a validation; -1 for all rows, 0 for none."""
+    steps_per_report: Annotated[Count, Opt("Evaluation")] = 10
+    """Steps between two reports of the training loss."""
+    steps_per_eval: Annotated[Count, Opt("Evaluation")] = 200
+    """Steps between two validations."""
+    test: Annotated[bool, Opt("Evaluation")] = False
+    """Also compute loss and perplexity on the test rows at the end."""
+    test_batches: Annotated[Everything, Opt("Evaluation")] = 500
+    """Batches of the test; -1 for all rows."""
+    adapter_path: Annotated[str, Field(min_length=1), Opt("Run", completes="path")] = "adapters"
+    """Folder that receives the trained adapter."""
+    save_every: Annotated[Count, Opt("Run")] = 100
+    """Steps between two checkpoints."""
+    resume_adapter_file: Annotated[str | None, Opt("Run", completes="path")] = None
+    """Adapter weights to start from: an adapters.safetensors, an adapter folder or a run."""
+    report_to: Annotated[str | None, Opt("Run", metavar="SERVICE,SERVICE")] = None
+    """Also report to wandb, swanlab, or both."""
+    project_name: Annotated[str | None, Opt("Run")] = None
+    """Project name at the services of --report-to."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class TestConfig(ModelOptions, DataOptions, RunOptions):
+    """Loss and perplexity on the test rows, of a model with or without an adapter."""
+
+    adapter_path: Annotated[str | None, Opt("Model", completes="adapter")] = None
+    """Adapter folder or run to test (the base model if not given)."""
+    test_batches: Annotated[Everything, Opt("Evaluation")] = 500
+    """Batches of the test; -1 for all rows."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class GenerateConfig(ModelOptions):
+    """Generate text from a prompt, with a base model, an adapter, or both side by side."""
+
+    adapter_path: Annotated[str | None, Opt("Model", completes="adapter")] = None
+    """Adapter folder or run to generate with (the base model if not given)."""
+    prompt: Annotated[str | None, Opt("Prompt", ("-p",))] = None
+    """The prompt (the words on the line, or the body of the cell)."""
+    system_prompt: Annotated[str | None, Opt("Prompt")] = None
+    """System message before the prompt."""
+    prefill_response: Annotated[str | None, Opt("Prompt")] = None
+    """Beginning of the answer, given to the model."""
+    ignore_chat_template: Annotated[bool, Opt("Prompt")] = False
+    """Give the prompt to the model as it is."""
+    max_tokens: Annotated[Count, Opt("Sampling", ("-m",))] = 100
+    """Longest answer in tokens."""
+    temp: Annotated[Annotated[Number, Field(ge=0, allow_inf_nan=False)], Opt("Sampling")] = 0.0
+    """Sampling temperature; 0 takes the likeliest token each time."""
+    top_p: Annotated[Share, Opt("Sampling")] = 1.0
+    """Sample among the likeliest tokens that hold this probability together."""
+    min_p: Annotated[Share, Opt("Sampling")] = 0.0
+    """Leave out tokens less likely than this share of the likeliest one."""
+    top_k: Annotated[Size, Opt("Sampling")] = 0
+    """Sample among this many likeliest tokens (0 = all)."""
+    xtc_probability: Annotated[Share, Opt("Sampling")] = 0.0
+    """Probability of XTC sampling at each token."""
+    xtc_threshold: Annotated[Annotated[Number, Field(ge=0, le=0.5)], Opt("Sampling")] = 0.1
+    """Threshold a token's probability must reach to be taken out by XTC."""
+    min_tokens_to_keep: Annotated[Count, Opt("Sampling")] = 1
+    """Tokens that --min-p always keeps."""
+    seed: Annotated[Seed | None, Opt("Sampling")] = None
+    """Seed of the sampling."""
+    extra_eos_token: Annotated[list[str] | None, Opt("Sampling", metavar="TOKEN,TOKEN")] = None
+    """Further tokens that end the answer."""
+    max_kv_size: Annotated[Count | None, Opt("Memory")] = None
+    """Longest key-value cache in tokens."""
+    kv_bits: Annotated[
+        Literal[2, 3, 4, 6, 8] | None, BeforeValidator(_spelled), Opt("Memory")
+    ] = None
+    """Bits of a quantised key-value cache."""
+    kv_group_size: Annotated[
+        Literal[32, 64, 128], BeforeValidator(_spelled), Opt("Memory")
+    ] = 64
+    """Group size of a quantised key-value cache."""
+    quantized_kv_start: Annotated[Size, Opt("Memory")] = 5000
+    """Token from which on the key-value cache is quantised."""
+    prefill_step_size: Annotated[Count, Opt("Memory")] = 2048
+    """Prompt tokens processed at a time."""

@@ -1,0 +1,150 @@
+"""What options must satisfy together, and the values that follow from several of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lora_nb.config.options import (
+    DataConfig,
+    DataOptions,
+    GenerateConfig,
+    LoraParameters,
+    LrSchedule,
+    TestConfig,
+    TrainConfig,
+)
+
+__all__ = ["arguments_of", "broken_by", "bytes_of", "scale_of", "services_of", "train_on_of"]
+
+Problem = tuple[tuple[str, ...], str]
+
+DEFAULT_SCALE = 20.0
+DEFAULT_ITERS = 1000
+DEFAULT_LAYERS = 16
+
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KB": 10**3, "MB": 10**6, "GB": 10**9}
+
+# How many arguments each schedule takes (least, most), and their names.
+_SCHEDULES: dict[str, tuple[int, tuple[str, ...]]] = {
+    "cosine_decay": (2, ("init", "decay_steps", "end")),
+    "exponential_decay": (2, ("init", "decay_rate")),
+    "linear_schedule": (3, ("init", "end", "steps")),
+    "step_decay": (3, ("init", "decay_rate", "step_size")),
+}
+
+_SERVICES = ("wandb", "swanlab")
+
+
+def scale_of(parameters: LoraParameters) -> float:
+    """The factor on the adapter's output: `scale`, or alpha / rank, or mlx-lm's 20."""
+    if parameters.alpha is not None:
+        return parameters.alpha / parameters.rank
+    return DEFAULT_SCALE if parameters.scale is None else parameters.scale
+
+
+def train_on_of(options: DataOptions) -> str:
+    """Which tokens are trained: `train_on`, or what `mask_prompt` says."""
+    return options.train_on or ("completions" if options.mask_prompt else "all")
+
+
+def bytes_of(size: int | str) -> int:
+    """A size such as 2GB or 500M in bytes. Raises ValueError for anything else."""
+    text = str(size).strip().upper()
+    digits = text.rstrip("KMGB")
+    unit = text[len(digits) :]
+    if unit not in _UNITS:
+        raise ValueError(size)
+    amount = float(digits) * _UNITS[unit]
+    if not 0 <= amount < 1e18:
+        raise ValueError(size)
+    return int(amount)
+
+
+def arguments_of(schedule: LrSchedule) -> list[float]:
+    """The schedule's arguments with the counts of steps as whole numbers."""
+    _, names = _SCHEDULES[schedule.name]
+    return [
+        int(value) if "steps" in name or name == "step_size" else value
+        for name, value in zip(names, schedule.arguments, strict=False)
+    ]
+
+
+def broken_by(config: DataConfig | TrainConfig | TestConfig | GenerateConfig) -> Iterator[Problem]:
+    """Every rule that the config breaks, as key path and sentence."""
+    if isinstance(config, DataOptions):
+        yield from _data(config)
+    if isinstance(config, TrainConfig):
+        yield from _training(config)
+
+
+def _data(config: DataOptions) -> Iterator[Problem]:
+    if config.mask_prompt and config.train_on not in (None, "completions"):
+        yield ("train_on",), f"'{config.train_on}' contradicts mask_prompt. Give one of the two."
+
+
+def _training(config: TrainConfig) -> Iterator[Problem]:
+    if not config.train:
+        yield ("train",), "false, but this verb trains. %lora_test computes the test loss alone."
+    if config.iters is not None and config.epochs is not None:
+        yield ("epochs",), "given beside iters. Give one of the two."
+    if config.num_layers is not None and config.num_layers != -1 and config.num_layers < 1:
+        yield (
+            ("num_layers",),
+            f"{config.num_layers} blocks can't be trained; give at least 1, or -1 for all.",
+        )
+    if config.lora_parameters.scale is not None and config.lora_parameters.alpha is not None:
+        yield ("lora_parameters", "alpha"), "given beside scale. Give one of the two."
+    if config.lora_parameters.keys == []:
+        yield ("lora_parameters", "keys"), "empty: no layer would be adapted. Leave it out for all."
+    yield from _optimizer(config)
+    yield from _schedule(config)
+    yield from _cache(config)
+    yield from _reporting(config)
+
+
+def _cache(config: TrainConfig) -> Iterator[Problem]:
+    size = config.clear_cache_threshold
+    try:
+        bytes_of(size or 0)
+    except ValueError:
+        yield ("clear_cache_threshold",), f"'{size}' is no size; give bytes, or e.g. 500M or 2GB."
+
+
+def _optimizer(config: TrainConfig) -> Iterator[Problem]:
+    known = ("adam", "adamw", "muon", "sgd", "adafactor")
+    for name, arguments in config.optimizer_config.items():
+        if name not in known:
+            yield ("optimizer_config", name), f"no optimizer; known are {', '.join(known)}."
+        elif "learning_rate" in arguments:
+            yield ("optimizer_config", name), "learning_rate belongs to the option of that name."
+
+
+def _schedule(config: TrainConfig) -> Iterator[Problem]:
+    schedule = config.lr_schedule
+    if schedule is None:
+        return
+    least, names = _SCHEDULES[schedule.name]
+    if not least <= len(schedule.arguments) <= len(names):
+        wanted = ", ".join(names)
+        optional = "" if least == len(names) else "; the last may be left out"
+        yield ("lr_schedule", "arguments"), f"{schedule.name} takes [{wanted}]{optional}."
+        return
+    for name, value in zip(names, schedule.arguments, strict=False):
+        counts = "steps" in name or name == "step_size"
+        if value != value or value in (float("inf"), float("-inf")) or value < 0:
+            yield ("lr_schedule", "arguments"), f"{name} is {value}; give a number of 0 or more."
+        elif counts and (value < 1 or value != int(value)):
+            yield ("lr_schedule", "arguments"), f"{name} is {value}; give a whole number of steps."
+    if schedule.arguments[0] == 0:
+        yield ("lr_schedule", "arguments"), "init is 0; give the initial learning rate."
+
+
+def _reporting(config: TrainConfig) -> Iterator[Problem]:
+    for service in services_of(config):
+        if service not in _SERVICES:
+            yield ("report_to",), f"'{service}' is unknown; give {' or '.join(_SERVICES)}."
+
+
+def services_of(config: TrainConfig) -> list[str]:
+    """The services of `report_to` in small letters."""
+    return [part.strip().lower() for part in (config.report_to or "").split(",") if part.strip()]
