@@ -1,0 +1,1 @@
+"""Runs: their folders, events, locks, requests, and the processes behind them."""

@@ -1,0 +1,51 @@
+"""Follow a run, live or finished, from its first event to its end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+from lora_nb.runs.events import Ended, Record
+from lora_nb.runs.folder import RunFolder
+from lora_nb.runs.log import Tail
+
+__all__ = ["follow", "wait"]
+
+_LOOK_SECONDS = 0.05
+
+
+def follow(
+    run: RunFolder,
+    *,
+    idle: Callable[[], None] = lambda: None,
+    timeout: float | None = None,
+) -> Iterator[Record]:
+    """Every event of a run as it comes, until the run has ended or its worker is gone.
+
+    `idle` is called between looks, about twenty times a second. After `timeout` seconds the
+    iteration ends although the run goes on.
+    """
+    tail = Tail(run.events_path)
+    deadline = None if timeout is None else time.monotonic() + timeout
+    while True:
+        # Looked at before reading: what a worker wrote before its end is then never missed.
+        alive = run.is_alive
+        ended = False
+        for record in tail.poll():
+            ended = isinstance(record.event, Ended)
+            yield record
+        # An end in the middle belongs to a run that was resumed later.
+        if ended or not alive or (deadline is not None and time.monotonic() > deadline):
+            return
+        idle()
+        time.sleep(_LOOK_SECONDS)
+
+
+def wait(run: RunFolder, timeout: float | None = None) -> bool:
+    """Wait until the worker is gone; False if it still lives after `timeout` seconds."""
+    deadline = None if timeout is None else time.monotonic() + timeout
+    while run.is_alive:
+        if deadline is not None and time.monotonic() > deadline:
+            return False
+        time.sleep(_LOOK_SECONDS)
+    return True

@@ -1,0 +1,98 @@
+"""Requests to a running worker: one small file each, so a busy kernel never loses one."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from lora_nb.errors import LoraError
+from lora_nb.runs.events import Started
+from lora_nb.runs.folder import RunFolder
+
+__all__ = ["Inbox", "Request", "RequestName", "abort", "send"]
+
+RequestName = Literal["stop", "pause", "resume", "evaluate"]
+_GRACE_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of the worker, and with which values."""
+
+    name: RequestName
+    values: dict[str, Any] = field(default_factory=dict)
+
+
+def send(run: RunFolder, name: RequestName, **values: Any) -> None:
+    """Ask the worker of a run for something; it answers with a ControlAnswered event.
+
+    Raises LoraError if the run is over.
+    """
+    if not run.is_alive:
+        raise LoraError(f"{run.name} is {run.status}: there is no worker to {name}.")
+    run.control_path.mkdir(exist_ok=True)
+    final = run.control_path / f"{time.time_ns():020d}-{name}.json"
+    part = final.with_suffix(".part")
+    part.write_text(json.dumps({"request": name, **values}), encoding="utf-8")
+    part.rename(final)
+
+
+def abort(run: RunFolder) -> None:
+    """End the worker at once, without saving: asked first, killed after a few seconds."""
+    pid = _worker_pid(run, _GRACE_SECONDS)
+    for wanted in (signal.SIGTERM, signal.SIGKILL):
+        # Only while the lock is held is the process id certain to be the worker's.
+        if pid is None or not run.is_alive:
+            return
+        try:
+            os.kill(pid, wanted)
+        except ProcessLookupError:
+            return
+        _wait_for_end(run, _GRACE_SECONDS)
+
+
+def _worker_pid(run: RunFolder, seconds: float) -> int | None:
+    """The worker's process id, waited for: one that has just been started has not told it yet."""
+    deadline = time.monotonic() + seconds
+    while True:
+        pids = [r.event.pid for r in run.records() if isinstance(r.event, Started)]
+        if pids or not run.is_alive or time.monotonic() > deadline:
+            return pids[-1] if pids else None
+        time.sleep(0.05)
+
+
+def _wait_for_end(run: RunFolder, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while run.is_alive and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
+class Inbox:
+    """The worker's side: reads requests in their order and removes them."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(exist_ok=True)
+
+    def take(self) -> Iterator[Request]:
+        """The requests since the last look. A file that holds none is removed unseen."""
+        for path in sorted(self._folder.glob("*.json")):
+            request = _read(path)
+            path.unlink(missing_ok=True)
+            if request is not None:
+                yield request
+
+
+def _read(path: Path) -> Request | None:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        name = values.pop("request")
+    except (OSError, ValueError, AttributeError, KeyError, TypeError):
+        return None
+    return Request(name, values) if name in get_args(RequestName) else None

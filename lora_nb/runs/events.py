@@ -1,0 +1,234 @@
+"""What a worker tells: typed events, one JSON line each in a run's `events.jsonl`.
+
+A line is `{"seq": 12, "time": 1764000000.5, "type": "TrainLoss", ...fields}`. It counts only with
+its newline, so readers hold back an unended tail.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+__all__ = [
+    "CheckpointSaved",
+    "ControlAnswered",
+    "DataReady",
+    "Ended",
+    "Event",
+    "ModelReady",
+    "Notice",
+    "Progress",
+    "Record",
+    "Sample",
+    "Started",
+    "Status",
+    "TestLoss",
+    "TrainLoss",
+    "ValidLoss",
+    "decode",
+    "encode",
+]
+
+Status = Literal["completed", "stopped", "failed", "aborted"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Started:
+    """The worker is up: where and with what it runs."""
+
+    verb: str
+    pid: int
+    backend: str
+    blas: str
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notice:
+    """Something a person should know; the run goes on."""
+
+    level: Literal["info", "warning"]
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelReady:
+    """The model is loaded and, for training, carries its adapter. Counts are parameters."""
+
+    model: str
+    family: str
+    parameters: int
+    trainable: int
+    bits: float
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataReady:
+    """The rows are read and turned into tokens. Counts per split; trained tokens carry loss."""
+
+    rows: dict[str, int]
+    tokens: dict[str, int]
+    trained_tokens: dict[str, int]
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far a stage is that has no losses of its own."""
+
+    stage: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainLoss:
+    """Training loss over the steps since the last report.
+
+    `loss` is the mean over trained tokens in nats, rates are per second of training time,
+    `peak_memory` is in GB (1e9 bytes), `eta` and `elapsed` in seconds.
+    """
+
+    step: int
+    steps: int
+    epoch: float
+    loss: float
+    learning_rate: float
+    tokens_per_second: float
+    iterations_per_second: float
+    trained_tokens: int
+    peak_memory: float
+    grad_norm: float
+    elapsed: float
+    eta: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValidLoss:
+    """Validation loss before the step after `step`; `best` if no earlier one was lower."""
+
+    step: int
+    loss: float
+    perplexity: float
+    tokens: int
+    seconds: float
+    best: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestLoss:
+    """Loss (nats per trained token) and perplexity on the test rows."""
+
+    loss: float
+    perplexity: float
+    rows: int
+    tokens: int
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointSaved:
+    """A checkpoint is complete on disk; `path` is relative to the run folder."""
+
+    step: int
+    path: str
+    best: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """Text generated during a run."""
+
+    step: int
+    prompt: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControlAnswered:
+    """A request to the worker was carried out or refused."""
+
+    request: str
+    answer: str
+    step: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """The last event of a run. A run whose lock is free without one has crashed."""
+
+    status: Status
+    message: str
+    step: int = 0
+    seconds: float = 0.0
+    adapter_path: str = ""
+
+
+Event = (
+    Started
+    | Notice
+    | ModelReady
+    | DataReady
+    | Progress
+    | TrainLoss
+    | ValidLoss
+    | TestLoss
+    | CheckpointSaved
+    | Sample
+    | ControlAnswered
+    | Ended
+)
+
+_TYPES: dict[str, type[Any]] = {kind.__name__: kind for kind in get_args(Event)}
+
+
+@dataclass(frozen=True)
+class Record:
+    """An event with its place (`seq`, from 1 without a gap) and time (seconds since 1970)."""
+
+    seq: int
+    time: float
+    event: Event
+
+
+def encode(record: Record) -> bytes:
+    """A record as one JSON line in UTF-8. Floats that JSON lacks become strings."""
+    values = {
+        "seq": record.seq,
+        "time": round(record.time, 3),
+        "type": type(record.event).__name__,
+        **{key: _plain(value) for key, value in dataclasses.asdict(record.event).items()},
+    }
+    return json.dumps(values, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+
+
+def decode(line: bytes) -> Record:
+    """A record from its line.
+
+    Fields unknown to this version are left out, so that newer runs stay readable.
+    Raises ValueError for a line that is no event of this version.
+    """
+    values = json.loads(line)
+    if not isinstance(values, dict) or values.get("type") not in _TYPES:
+        raise ValueError(f"not an event: {line[:80]!r}")
+    kind = _TYPES[values["type"]]
+    fields = {f.name: f for f in dataclasses.fields(kind)}
+    try:
+        known = {
+            key: float(value) if fields[key].type == "float" else value
+            for key, value in values.items()
+            if key in fields
+        }
+        return Record(values["seq"], values["time"], kind(**known))
+    except (KeyError, TypeError) as problem:
+        raise ValueError(f"not an event: {line[:80]!r}") from problem
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value

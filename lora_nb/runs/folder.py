@@ -1,0 +1,165 @@
+"""A run is a folder: what is in it, and what that says about the run."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from lora_nb.config import DataConfig, TestConfig, TrainConfig, load
+from lora_nb.errors import LoraError
+from lora_nb.runs import lock, log
+from lora_nb.runs.events import CheckpointSaved, ControlAnswered, Ended, Record, Started, Status
+
+__all__ = ["Checkpoint", "RunConfig", "RunFolder", "RunStatus", "Verb"]
+
+RunConfig = TrainConfig | TestConfig | DataConfig
+Verb = Literal["train", "test", "data"]
+RunStatus = Literal["starting", "running", "paused", "crashed"] | Status
+
+KINDS: dict[str, type[RunConfig]] = {
+    "train": TrainConfig,
+    "test": TestConfig,
+    "data": DataConfig,
+}
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A complete checkpoint on disk; `best` if its validation loss was the lowest so far."""
+
+    step: int
+    path: Path
+    best: bool
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A view of one run folder. It reads the files anew at each question."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.path.name
+
+    @property
+    def config_path(self) -> Path:
+        """The complete config, accepted back by `-c`."""
+        return self.path / "config.yaml"
+
+    @property
+    def events_path(self) -> Path:
+        """The event log."""
+        return self.path / "events.jsonl"
+
+    @property
+    def lock_path(self) -> Path:
+        """The lock that the worker holds for life."""
+        return self.path / "lock"
+
+    @property
+    def log_path(self) -> Path:
+        """What the worker printed."""
+        return self.path / "worker.log"
+
+    @property
+    def control_path(self) -> Path:
+        """Requests to the worker."""
+        return self.path / "control"
+
+    @property
+    def checkpoints_path(self) -> Path:
+        """The checkpoints, one folder a step."""
+        return self.path / "checkpoints"
+
+    @property
+    def report_path(self) -> Path:
+        """What a look through data has found."""
+        return self.path / "report.json"
+
+    @cached_property
+    def about(self) -> dict[str, Any]:
+        """`run.json`: the verb, when and where the run was started."""
+        try:
+            about = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            about = None
+        if not isinstance(about, dict) or about.get("verb") not in KINDS:
+            raise LoraError(f"{self.path}: no run of lora_nb (run.json is missing or damaged).")
+        return about
+
+    @property
+    def verb(self) -> Verb:
+        """What the run does."""
+        verb: Verb = self.about["verb"]
+        return verb
+
+    @cached_property
+    def config(self) -> RunConfig:
+        """The recorded config."""
+        if self.verb == "train":
+            return load(TrainConfig, file=self.config_path)
+        if self.verb == "test":
+            return load(TestConfig, file=self.config_path)
+        return load(DataConfig, file=self.config_path)
+
+    def config_items(self) -> dict[str, str]:
+        """The recorded options in words, those without a value left out."""
+        pairs = ((f.name, getattr(self.config, f.name)) for f in dataclasses.fields(self.config))
+        return {name: str(value) for name, value in pairs if value is not None}
+
+    def records(self) -> list[Record]:
+        """Every complete event so far."""
+        return log.read(self.events_path)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether a worker lives."""
+        return lock.is_held(self.lock_path)
+
+    @property
+    def status(self) -> RunStatus:
+        """starting, running, paused, completed, stopped, failed, aborted or crashed."""
+        # The lock first: a worker that ends between the two looks has written its last event.
+        alive = self.is_alive
+        status: RunStatus = "running" if alive else "crashed"
+        if alive and not self.events_path.exists():
+            return "starting"
+        for record in reversed(self.records()):
+            match record.event:
+                case Ended(status=ended):
+                    return ended
+                case ControlAnswered(request="pause", answer="paused") if alive:
+                    return "paused"
+                case ControlAnswered(request="resume", answer="resumed") | Started():
+                    return status
+        return status
+
+    @property
+    def checkpoints(self) -> list[Checkpoint]:
+        """The checkpoints that are there, oldest first."""
+        saved = [r.event for r in self.records() if isinstance(r.event, CheckpointSaved)]
+        return [
+            Checkpoint(event.step, self.path / event.path, event.best)
+            for event in saved
+            if (self.path / event.path).is_dir()
+        ]
+
+    @property
+    def adapter_path(self) -> Path | None:
+        """The newest trained adapter of the run, or None before the first checkpoint."""
+        checkpoints = self.checkpoints
+        return checkpoints[-1].path if checkpoints else None
+
+    def log_tail(self, lines: int = 20) -> str:
+        """The last lines that the worker printed."""
+        try:
+            text = self.log_path.read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return ""
+        return "\n".join(text.splitlines()[-lines:])

@@ -1,0 +1,56 @@
+"""Where runs live, and how one is found by what a person calls it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from lora_nb.errors import LoraError, did_you_mean
+from lora_nb.runs.folder import RunFolder
+
+__all__ = ["all_runs", "find", "is_run", "root"]
+
+
+def root() -> Path:
+    """The folder of all runs: $LORA_NB_RUNS, else `runs` in the working folder."""
+    return Path(os.environ.get("LORA_NB_RUNS") or "runs").expanduser()
+
+
+def is_run(path: Path) -> bool:
+    """Whether a folder holds a run."""
+    return (path / "run.json").is_file()
+
+
+def all_runs(base: Path | None = None) -> list[RunFolder]:
+    """Every run below `base` (default: the root), the newest first."""
+    base = base or root()
+    if not base.is_dir():
+        return []
+    folders = sorted((p for p in base.iterdir() if is_run(p)), key=lambda p: p.name, reverse=True)
+    return [RunFolder(folder) for folder in folders]
+
+
+def find(name: str | Path = "latest", base: Path | None = None) -> RunFolder:
+    """A run by its path, its name, any part of it that fits one run only, or `latest`.
+
+    Raises LoraError if none or several fit.
+    """
+    path = Path(name).expanduser()
+    if is_run(path):
+        return RunFolder(path)
+    runs = all_runs(base)
+    wanted = str(name)
+    if not runs:
+        where = (base or root()).absolute()
+        raise LoraError(f"No runs in {where} yet. %lora_train starts one.")
+    if wanted == "latest":
+        return runs[0]
+    fitting = [r for r in runs if r.name == wanted] or [r for r in runs if wanted in r.name]
+    if len(fitting) == 1:
+        return fitting[0]
+    names = [run.name for run in runs]
+    if fitting:
+        several = ", ".join(run.name for run in fitting[:5])
+        raise LoraError(f"'{wanted}' fits {len(fitting)} runs: {several}. Give more of the name.")
+    hint = did_you_mean(wanted, names)
+    raise LoraError(f"No run is called '{wanted}'.{hint} %lora_runs lists them.")
