@@ -1,0 +1,188 @@
+"""Where a live run is shown: a picture in a notebook, lines in a terminal, or nowhere."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TextIO
+
+from lora_nb.display import card, figure
+from lora_nb.display.notebook import Handle, in_kernel, new_handle
+from lora_nb.display.picture import base64_text, png
+from lora_nb.display.state import RunState
+from lora_nb.display.words import plain
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "PLACEHOLDER",
+    "Frame",
+    "LineScreen",
+    "NoScreen",
+    "PictureScreen",
+    "Screen",
+    "TtyScreen",
+    "screen_here",
+]
+
+PLACEHOLDER = "<lora_nb run>"
+"""The text of a live view, never another: test tools compare a cell's first text with its last."""
+
+_FINE = 2
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What is to be shown: the state, its progress line, and a note beside it."""
+
+    state: RunState
+    line: str
+    note: str = ""
+    last: bool = False
+
+
+class Screen(Protocol):
+    """Something a run can be shown on; frames come no closer than `interval` seconds."""
+
+    @property
+    def interval(self) -> float: ...
+
+    def draw(self, frame: Frame) -> None:
+        """Show a frame in the place of the one before."""
+
+    def warn(self, message: str) -> None:
+        """Show a warning that stays."""
+
+
+class PictureScreen:
+    """One picture in the cell's output, replaced with every frame; the last one stays.
+
+    With `aloud`, warnings go to stderr, else (in threads, whose prints may land in a foreign cell)
+    they are left to the note in the picture.
+    """
+
+    interval = 1.0
+
+    def __init__(self, title: str, *, aloud: bool = True) -> None:
+        self._title = title
+        self._aloud = aloud
+        self._handle: Handle | None = None
+
+    def draw(self, frame: Frame) -> None:
+        """Draw the frame; the last one twice as fine, for screens that can show it."""
+        drawn = _drawing(frame, self._title)
+        width, height = (round(side * figure.DPI) for side in drawn.get_size_inches())
+        picture = png(drawn, figure.DPI * _FINE if frame.last else None)
+        bundle = {"image/png": base64_text(picture), "text/plain": PLACEHOLDER}
+        alt = f"{frame.line} | {figure.alt_of(frame.state)}"
+        self._put(bundle, {"image/png": {"width": width, "height": height, "alt": alt}})
+
+    def _put(self, bundle: dict[str, str], metadata: dict[str, dict[str, object]]) -> None:
+        if self._handle is None:
+            self._handle = new_handle()
+            self._handle.display(bundle, raw=True, metadata=metadata)
+        else:
+            self._handle.update(bundle, raw=True, metadata=metadata)
+
+    def warn(self, message: str) -> None:
+        """Say it on stderr, unless it is left to the picture."""
+        if self._aloud:
+            _warn(message)
+
+
+class LineScreen:
+    """A line for every report, on a stdout that is no terminal: files, pipes, CI logs."""
+
+    interval = 0.0
+
+    def __init__(self, out: TextIO | None = None) -> None:
+        self._out = out
+        self._said = ""
+
+    def draw(self, frame: Frame) -> None:
+        """Write the line if it is new; of stages that count, only that they begin."""
+        counting = None if frame.last else frame.state.progress
+        if counting and frame.state.train and not frame.note:
+            return
+        text = frame.note or (f"{plain(counting.stage)}…" if counting else frame.line)
+        if text != self._said:
+            self._said = text
+            _write(f"{text}\n", self._out)
+
+    def warn(self, message: str) -> None:
+        """Say it on stderr."""
+        _warn(message)
+
+
+class TtyScreen:
+    """One line at the bottom of a terminal, rewritten with every frame."""
+
+    interval = 0.2
+
+    def __init__(self, out: TextIO | None = None) -> None:
+        self._out = out
+
+    def draw(self, frame: Frame) -> None:
+        """Rewrite the line; the last one stands in full and is ended."""
+        text = f"{frame.note} · {frame.line}" if frame.note else frame.line
+        room = shutil.get_terminal_size().columns - 1
+        if frame.last:
+            text += "\n"
+        elif len(text) > room:
+            text = f"{text[: room - 1]}…"
+        _write(f"\r\x1b[K{text}", self._out)
+
+    def warn(self, message: str) -> None:
+        """Clear the line, then say it on stderr."""
+        _write("\r\x1b[K", self._out)
+        _warn(message)
+
+
+class NoScreen:
+    """Shows nothing but warnings, and without `aloud` not even these."""
+
+    interval = float("inf")
+
+    def __init__(self, *, aloud: bool = True) -> None:
+        self._aloud = aloud
+
+    def draw(self, frame: Frame) -> None:
+        """Show nothing."""
+
+    def warn(self, message: str) -> None:
+        """Say it on stderr."""
+        if self._aloud:
+            _warn(message)
+
+
+def screen_here(title: str, *, quiet: bool = False, background: bool = False) -> Screen:
+    """The screen that fits where Python runs."""
+    if quiet:
+        return NoScreen()
+    if in_kernel():
+        return PictureScreen(title, aloud=not background)
+    if background:
+        return NoScreen(aloud=False)
+    return TtyScreen() if sys.stdout.isatty() else LineScreen()
+
+
+def _drawing(frame: Frame, title: str) -> Figure:
+    state = frame.state
+    lines = [frame.line, frame.note] if frame.note else [frame.line]
+    trains = state.started is None or state.started.verb == "train"
+    if trains or state.has_curve:
+        return figure.draw(state, title=title, lines=lines)
+    return card.draw_card(state, title=title, lines=lines)
+
+
+def _write(text: str, out: TextIO | None) -> None:
+    # Asked for each time: a notebook or test may have put another stdout in its place.
+    out = out or sys.stdout
+    out.write(text)
+    out.flush()
+
+
+def _warn(message: str) -> None:
+    _write(f"warning: {plain(message)}\n", sys.stderr)
