@@ -1,0 +1,1 @@
+"""MLX: models, adapters, loss, the training loop, evaluation, generation. Only for workers."""

@@ -1,0 +1,132 @@
+"""Checkpoints: complete folders that `mlx_lm.generate --adapter-path` loads, and their publishing.
+
+`checkpoints/0000200/` holds the adapter, the optimizer's state, gradients not yet applied, the
+state of the loop, and a manifest with the hash of each file.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+import mlx.nn as nn
+import mlx.optimizers as optim
+
+from lora_nb.core.durable import replace_file, sha256_of, sync_file, sync_folder
+from lora_nb.core.step import Carried
+from lora_nb.core.trees import flat
+from lora_nb.errors import LoraError
+from lora_nb.runs.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS
+
+__all__ = ["CheckpointWriter"]
+
+OPTIMIZER = "optimizer.safetensors"
+CARRIED = "carried.safetensors"
+STATE = "state.json"
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class CheckpointWriter:
+    """Writes the checkpoints of one run, and publishes each adapter to `publish_to`."""
+
+    folder: Path
+    publish_to: Path
+    described: dict[str, Any]
+
+    def prepare(self) -> None:
+        """Make the folders, and try to write where the adapter will go.
+
+        Raises LoraError now rather than after the training.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.publish_to.mkdir(parents=True, exist_ok=True)
+            probe = self.publish_to / ".lora_nb-probe"
+            probe.touch()
+            probe.unlink()
+        except (FileExistsError, NotADirectoryError):
+            raise LoraError(f"adapter_path: {self.publish_to} is a file, not a folder.") from None
+        except OSError as problem:
+            raise LoraError(
+                f"adapter_path: can't write to {self.publish_to} ({problem.strerror})."
+            ) from None
+
+    def save(
+        self,
+        step: int,
+        model: nn.Module,
+        optimizer: optim.Optimizer,
+        carried: Carried | None,
+        state: dict[str, Any],
+    ) -> Path:
+        """Write the checkpoint of a step and publish its adapter; returns its folder.
+
+        Raises LoraError if the disk is full or not writable, or a weight is no finite number;
+        earlier checkpoints stay whole.
+        """
+        _check_finite(step, model.trainable_parameters())
+        final = self.folder / f"{step:07d}"
+        part = self.folder / f".{step:07d}.part"
+        try:
+            shutil.rmtree(part, ignore_errors=True)
+            part.mkdir()
+            self._fill(part, model, optimizer, carried, {"step": step, **state})
+            shutil.rmtree(final, ignore_errors=True)
+            part.rename(final)
+            sync_folder(self.folder)
+            self._publish(final)
+        except (OSError, RuntimeError) as problem:
+            shutil.rmtree(part, ignore_errors=True)
+            raise LoraError(
+                f"Step {step}: the checkpoint can't be written: {problem}. Free some disk space; "
+                "earlier checkpoints are whole."
+            ) from problem
+        return final
+
+    def _fill(
+        self,
+        part: Path,
+        model: nn.Module,
+        optimizer: optim.Optimizer,
+        carried: Carried | None,
+        state: dict[str, Any],
+    ) -> None:
+        _save_tensors(part / ADAPTER_WEIGHTS, model.trainable_parameters())
+        _save_tensors(part / OPTIMIZER, optimizer.state)
+        if carried is not None:
+            _save_tensors(part / CARRIED, carried._asdict())
+        _save_json(part / ADAPTER_CONFIG, self.described)
+        _save_json(part / STATE, state)
+        hashes = {path.name: sha256_of(path) for path in sorted(part.iterdir())}
+        _save_json(part / MANIFEST, {"format": 1, "sha256": hashes})
+        for path in part.iterdir():
+            sync_file(path)
+        sync_folder(part)
+
+    def _publish(self, checkpoint: Path) -> None:
+        for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
+            replace_file(self.publish_to / name, partial(shutil.copyfile, checkpoint / name))
+
+
+def _check_finite(step: int, weights: Any) -> None:
+    """A last update may have gone too far although its loss and gradient were numbers."""
+    finite = [mx.isfinite(weight).all() for weight in flat(weights).values()]
+    if not mx.stack(finite).all().item():
+        raise LoraError(
+            f"Step {step}: the trained weights are no longer finite, so they are not saved; "
+            "earlier checkpoints are whole. Try a smaller learning_rate."
+        )
+
+
+def _save_tensors(path: Path, tree: Any) -> None:
+    mx.save_safetensors(str(path), flat(tree))
+
+
+def _save_json(path: Path, values: dict[str, Any]) -> None:
+    path.write_text(json.dumps(values, indent=4, sort_keys=True) + "\n", encoding="utf-8")

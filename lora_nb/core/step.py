@@ -1,0 +1,107 @@
+"""One training step: loss, gradient, and every few steps an update."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import mlx.core as mx
+import mlx.nn as nn
+import mlx.optimizers as optim
+from mlx.utils import tree_map
+
+from lora_nb.core.batching import TokenBatch
+from lora_nb.core.loss import summed_loss
+from lora_nb.core.trees import flat, value_of
+
+__all__ = ["Carried", "StepResult", "Stepper"]
+
+
+class Carried(NamedTuple):
+    """Gradients summed over the steps since the last update, and their trained tokens."""
+
+    gradients: Any
+    tokens: mx.array
+
+
+class StepResult(NamedTuple):
+    """Summed loss of a batch, and the norm of the gradient (0 where no update was made)."""
+
+    loss: mx.array
+    norm: mx.array
+
+
+class Stepper:
+    """Runs compiled steps on a model and its optimizer.
+
+    Gradients are summed over tokens and divided once by the trained tokens of the whole update,
+    so that accumulating over n steps equals one batch n times as large.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: optim.Optimizer,
+        *,
+        seed: int,
+        max_grad_norm: float | None = None,
+    ) -> None:
+        self._model = model
+        self._optimizer = optimizer
+        self._seed = seed
+        optimizer.init(model.trainable_parameters())
+        self._state = [model.state, optimizer.state, mx.random.state]
+        self.carried: Carried | None = None
+        self._compiled = mx.compile(
+            self._make(max_grad_norm), inputs=self._state, outputs=self._state
+        )
+
+    def _make(self, max_grad_norm: float | None) -> Any:
+        model, optimizer = self._model, self._optimizer
+        loss_and_gradient = nn.value_and_grad(model, summed_loss)
+
+        def step(
+            tokens: mx.array, trained: mx.array, carried: Carried | None, update: bool
+        ) -> tuple[StepResult, Carried | None]:
+            loss, gradients = loss_and_gradient(model, tokens, trained)
+            count = trained[:, 1:].sum()
+            if carried is not None:
+                gradients = tree_map(lambda a, b: a + b, gradients, carried.gradients)
+                count = count + carried.tokens
+            if not update:
+                return StepResult(loss, mx.array(0.0)), Carried(gradients, count)
+            gradients = tree_map(lambda g: g / count, gradients)
+            norm = _norm(gradients)
+            if max_grad_norm is not None:
+                factor = mx.minimum(1.0, max_grad_norm / (norm + 1e-6))
+                gradients = tree_map(lambda g: g * factor.astype(g.dtype), gradients)
+            optimizer.update(model, gradients)
+            return StepResult(loss, norm), None
+
+        return step
+
+    def __call__(self, batch: TokenBatch, number: int, *, update: bool) -> StepResult:
+        """Start the step with this number; its results are computed while Python goes on."""
+        # Dropout follows from the seed and the step alone, so that a resumed run repeats it.
+        mx.random.seed(_mixed(self._seed, number))
+        result: StepResult
+        result, self.carried = self._compiled(batch.tokens, batch.trained, self.carried, update)
+        mx.async_eval(self._state, result, self.carried)
+        return result
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate of the last update."""
+        return value_of(self._optimizer.learning_rate)
+
+
+def _norm(gradients: Any) -> mx.array:
+    squares = [g.astype(mx.float32).square().sum() for g in flat(gradients).values()]
+    return mx.sqrt(sum(squares[1:], squares[0]))
+
+
+def _mixed(seed: int, number: int) -> int:
+    """A 63-bit number from seed and step (splitmix64's finaliser), far apart for neighbours."""
+    z = (seed * 0x9E3779B97F4A7C15 + number + 1) & 0xFFFFFFFFFFFFFFFF
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
+    return (z ^ (z >> 31)) >> 1

@@ -1,0 +1,23 @@
+"""Parameter trees as flat dictionaries, and arrays as numbers, with their types."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import mlx.core as mx
+from mlx.utils import tree_flatten
+
+__all__ = ["Weights", "flat", "value_of"]
+
+Weights = dict[str, mx.array]
+
+
+def flat(tree: Any) -> Weights:
+    """The arrays of a tree of parameters by their dotted names."""
+    pairs = dict(tree_flatten(tree))
+    return {name: value for name, value in pairs.items() if isinstance(value, mx.array)}
+
+
+def value_of(scalar: mx.array) -> float:
+    """The value of a scalar array, computed now if it isn't yet."""
+    return float(scalar.item())  # type: ignore[arg-type]  # typed as possibly complex

@@ -1,0 +1,1 @@
+"""The process side of a run: `python -m lora_nb.worker RUN`, and the resident engine."""

@@ -1,0 +1,37 @@
+"""Load the model of a run and say what it is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from lora_nb.config import ModelOptions
+from lora_nb.core.load import Loaded, load_base, trainable_of
+from lora_nb.runs.events import ModelReady
+from lora_nb.worker.prepare import Ready
+from lora_nb.worker.session import Session
+
+__all__ = ["load_for"]
+
+
+def load_for(
+    session: Session, config: ModelOptions, ready: Ready, fit_out: Callable[[Loaded], None]
+) -> Loaded:
+    """The base model, given its adapter by `fit_out`; a ModelReady event tells of both."""
+    session.checkpoint_if_stopped()
+    started = time.perf_counter()
+    loaded = load_base(ready.model_path, config)
+    for note in loaded.notes:
+        session.warn(note)
+    fit_out(loaded)
+    session.emit(
+        ModelReady(
+            model=config.model,
+            family=str(loaded.config.get("model_type", "")),
+            parameters=loaded.parameters,
+            trainable=trainable_of(loaded.model),
+            bits=round(loaded.bits, 2),
+            seconds=round(time.perf_counter() - started, 3),
+        )
+    )
+    return loaded

@@ -1,0 +1,86 @@
+"""What training and testing do first: tokenizer, rows, tokens, and everything wrong with them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from mlx_lm.tokenizer_utils import TokenizerWrapper
+from mlx_lm.utils import load_config
+
+from lora_nb.config import TestConfig, TrainConfig
+from lora_nb.core.batching import Split
+from lora_nb.core.load import context_of, find_model, load_words
+from lora_nb.data.doctor import examine
+from lora_nb.data.findings import Finding, raise_errors
+from lora_nb.data.sources import open_splits
+from lora_nb.data.templates import resolve_template
+from lora_nb.data.tokens import Encoder
+from lora_nb.runs.events import DataReady, Notice, Progress
+from lora_nb.worker.session import Session
+
+__all__ = ["Ready", "make_ready"]
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A model folder, its tokenizer, and the splits in batches."""
+
+    model_path: Path
+    tokenizer: TokenizerWrapper
+    splits: dict[str, Split]
+
+
+def make_ready(
+    session: Session, config: TrainConfig | TestConfig, need: Sequence[str]
+) -> Ready:
+    """Find the model, read and check the rows of the needed splits, and encode them.
+
+    Raises LoraError that lists every error in the data with file and line.
+    """
+    path = find_model(config.model)
+    tokenizer = load_words(path, config)
+    model_config = load_config(path)
+    session.checkpoint_if_stopped()
+    started = time.perf_counter()
+
+    def progress(done: int, total: int) -> None:
+        session.emit(Progress(stage="reading data", done=done, total=total))
+        session.checkpoint_if_stopped()
+
+    encoder = Encoder(tokenizer, config, resolve_template(tokenizer, config.chat_template))
+    examined = examine(
+        open_splits(config, need),
+        encoder,
+        config,
+        context=context_of(model_config),
+        vocab=model_config.get("vocab_size"),
+        progress=progress,
+    )
+    raise_errors(examined.findings)
+    _tell(session, examined.findings)
+    prepared = {name: found for name, found in examined.prepared.items() if found.encoded}
+    session.emit(
+        DataReady(
+            rows={name: len(found.encoded) for name, found in prepared.items()},
+            tokens={name: found.tokens for name, found in prepared.items()},
+            trained_tokens={name: found.trained for name, found in prepared.items()},
+            seconds=round(time.perf_counter() - started, 3),
+        )
+    )
+    splits = {
+        name: Split.of(found, config.batch_size, config.seed, shuffle=name == "train")
+        for name, found in prepared.items()
+    }
+    return Ready(path, tokenizer, splits)
+
+
+def _tell(session: Session, findings: Sequence[Finding]) -> None:
+    for finding in findings:
+        level: Literal["info", "warning"] = "info" if finding.severity == "info" else "warning"
+        more = f" ({finding.count} in all)" if finding.count > 1 else ""
+        text = f"{finding.lines[0]}{more} {finding.remedy}".rstrip()
+        session.emit(Notice(level=level, message=text))

@@ -1,0 +1,222 @@
+"""The life of a worker: lock, log, signals, and one true last event."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import sys
+import time
+import traceback
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import FrameType
+
+from lora_nb.errors import LoraError
+from lora_nb.runs import blas, lock
+from lora_nb.runs.control import Inbox, Request
+from lora_nb.runs.events import ControlAnswered, Ended, Event, Notice, Started
+from lora_nb.runs.folder import RunFolder
+from lora_nb.runs.log import EventLog
+
+__all__ = ["Aborted", "Session", "StoppedEarlyError", "work"]
+
+_PACKAGES = ("lora-nb", "mlx", "mlx-lm", "transformers", "huggingface_hub")
+_PAUSE_LIMIT_SECONDS = 3600.0
+_EXIT = {"completed": 0, "stopped": 0, "failed": 1, "aborted": 130}
+
+
+class Aborted(BaseException):
+    """A request to end at once. No Exception, so that no handler on the way swallows it."""
+
+
+class StoppedEarlyError(Exception):
+    """A stop came before there was anything to save."""
+
+
+@dataclass
+class Session:
+    """What the work of a run sees of the outside: it tells events and is told requests."""
+
+    run: RunFolder
+    log: EventLog
+    inbox: Inbox
+    stopping: bool = False
+    evaluate: bool = False
+
+    def emit(self, event: Event) -> None:
+        """Append an event to the run's log."""
+        self.log.write(event)
+
+    def warn(self, message: str) -> None:
+        """Record a warning."""
+        self.emit(Notice(level="warning", message=message))
+
+    def inform(self, message: str) -> None:
+        """Record something worth knowing."""
+        self.emit(Notice(level="info", message=message))
+
+    def stop_wanted(self, step: int = 0) -> bool:
+        """Whether to stop. Answers the requests that have come; a pause waits in here."""
+        for request in self.inbox.take():
+            self._answer(request, step)
+        return self.stopping
+
+    def evaluation_wanted(self) -> bool:
+        """Whether a validation was asked for since the last call."""
+        wanted, self.evaluate = self.evaluate, False
+        return wanted
+
+    def checkpoint_if_stopped(self) -> None:
+        """Raise StoppedEarlyError if a stop is wanted, for stages that have nothing to save."""
+        if self.stop_wanted():
+            raise StoppedEarlyError
+
+    def _answer(self, request: Request, step: int) -> None:
+        match request.name:
+            case "stop":
+                self.stopping = True
+                self._reply(request, "stopping", step)
+            case "evaluate":
+                self.evaluate = True
+                self._reply(request, "validating after this step", step)
+            case "resume":
+                self._reply(request, "not paused", step)
+            case "pause":
+                self._reply(request, "paused", step)
+                self._wait_in_pause(step)
+
+    def _wait_in_pause(self, step: int) -> None:
+        deadline = time.monotonic() + _PAUSE_LIMIT_SECONDS
+        while time.monotonic() < deadline:
+            for request in self.inbox.take():
+                if request.name == "resume":
+                    self._reply(request, "resumed", step)
+                    return
+                if request.name == "pause":
+                    self._reply(request, "paused", step)
+                else:
+                    self._answer(request, step)
+            if self.stopping:
+                return
+            time.sleep(0.1)
+        self.warn("The run was paused for an hour, so it is stopped and saved.")
+        self.stopping = True
+
+    def _reply(self, request: Request, answer: str, step: int) -> None:
+        self.emit(ControlAnswered(request=request.name, answer=answer, step=step))
+
+
+def work(run: RunFolder) -> int:
+    """Do the work of a run to its end; returns the exit status.
+
+    Raises LoraError if another worker holds the run, or if it has been worked on before.
+    """
+    held = lock.inherit(run.lock_path)
+    if held is None:
+        held = lock.take(run.lock_path)
+    if held is None:
+        raise LoraError(f"{run.path} is already worked on by another process.")
+    if run.events_path.exists():
+        raise LoraError(f"{run.path} has been worked on before (status: {run.status}).")
+    started = time.monotonic()
+    with EventLog(run.events_path) as log:
+        session = Session(run, log, Inbox(run.control_path))
+        _install_signals(session)
+        ended = _ended(session, started)
+        log.write(ended, durable=True)
+    print(f"lora_nb: {ended.status}. {ended.message}", flush=True)
+    return _EXIT[ended.status]
+
+
+def _ended(session: Session, started: float) -> Ended:
+    try:
+        ended = _do(session)
+    except LoraError as problem:
+        ended = Ended(status="failed", message=str(problem))
+    except StoppedEarlyError:
+        ended = Ended(status="stopped", message="Stopped before there was anything to save.")
+    except Aborted:
+        ended = Ended(status="aborted", message="Ended at once. Checkpoints before that are kept.")
+    except MemoryError:
+        ended = Ended(status="failed", message=_OUT_OF_MEMORY)
+    except Exception as problem:  # noqa: BLE001 (whatever it is, the run must end truly)
+        traceback.print_exc()
+        ended = Ended(status="failed", message=_unexpected(session.run, problem))
+    return dataclasses.replace(ended, seconds=round(time.monotonic() - started, 3))
+
+
+_OUT_OF_MEMORY = (
+    "Out of memory. Try a smaller batch_size, fewer num_layers, grad_checkpoint, a smaller "
+    "max_seq_length, or a quantised model."
+)
+
+
+def _unexpected(run: RunFolder, problem: Exception) -> str:
+    text = " ".join(str(problem).split())[:400]
+    if "memory" in text.lower() and ("allocat" in text.lower() or "insufficient" in text.lower()):
+        return _OUT_OF_MEMORY
+    return f"Unexpected {type(problem).__name__}: {text} (details: {run.log_path})"
+
+
+def _do(session: Session) -> Ended:
+    backend, library = _backend(), _blas()
+    session.emit(
+        Started(
+            verb=session.run.verb,
+            pid=os.getpid(),
+            backend=backend,
+            blas=library,
+            versions=_versions(),
+        )
+    )
+    print(f"lora_nb: {backend}, BLAS: {library}", flush=True)
+    if session.run.verb == "train":
+        from lora_nb.worker.train import train
+
+        return train(session)
+    if session.run.verb == "data":
+        from lora_nb.worker.data import look_through
+
+        return look_through(session)
+    from lora_nb.worker.test import test
+
+    return test(session)
+
+
+def _backend() -> str:
+    import mlx.core as mx
+
+    if mx.default_device() == mx.Device(mx.DeviceType.cpu):
+        return "CPU"
+    return "Metal" if mx.metal.is_available() else "CUDA"
+
+
+def _blas() -> str:
+    """The BLAS that this process really uses, which the launcher chose."""
+    chosen = blas.preload()
+    if chosen.path is not None and str(chosen.path) not in Path("/proc/self/maps").read_text():
+        return "reference BLAS (slow: the worker was started without the fast one)"
+    return str(chosen)
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": sys.version.split()[0]}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _install_signals(session: Session) -> None:
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        session.stopping = True
+
+    def abort(_number: int, _frame: FrameType | None) -> None:
+        raise Aborted
+
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, abort)
