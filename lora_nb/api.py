@@ -1,0 +1,345 @@
+"""The verbs as Python functions, and the `Run` that they return."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lora_nb.config import GenerateConfig, TestConfig, TrainConfig, flags_of, load
+from lora_nb.display import (
+    RunSummary,
+    StreamView,
+    mimebundle,
+    monitor,
+    runs_frame,
+    summary_of,
+    watch,
+)
+from lora_nb.display.notebook import show, this_cell
+from lora_nb.errors import LoraError
+from lora_nb.runs import attach as following
+from lora_nb.runs import control, engine, launch, store
+from lora_nb.runs.adapters import find_adapter
+from lora_nb.runs.events import Ended, Record
+from lora_nb.runs.folder import Checkpoint, RunConfig, RunFolder, RunStatus
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from lora_nb.display import Generated
+    from lora_nb.environment_report import Report
+
+__all__ = [
+    "Run",
+    "attach",
+    "doctor",
+    "generate",
+    "list_runs",
+    "release",
+    "start",
+    "stop",
+    "test",
+    "train",
+]
+
+
+class Run:
+    """A run, live or over: its state, its figures, and the means to steer it."""
+
+    def __init__(self, folder: RunFolder, *, shown: bool = False) -> None:
+        self.folder = folder
+        # A cell that has just watched the run needs no second picture of it as its result.
+        self._shown_in = this_cell() if shown else None
+
+    @property
+    def name(self) -> str:
+        """The name of the run's folder."""
+        return self.folder.name
+
+    @property
+    def path(self) -> Path:
+        """The run's folder."""
+        return self.folder.path
+
+    @property
+    def status(self) -> RunStatus:
+        """starting, running, paused, completed, stopped, failed, aborted or crashed."""
+        return self.folder.status
+
+    @property
+    def config(self) -> RunConfig:
+        """The complete config of the run."""
+        return self.folder.config
+
+    @property
+    def records(self) -> list[Record]:
+        """Every event so far."""
+        return self.folder.records()
+
+    @property
+    def metrics(self) -> pd.DataFrame:
+        """Losses, rates and memory by step, one row for each step with a report."""
+        from lora_nb.display.metrics import metrics
+
+        return metrics(self.folder.records())
+
+    @property
+    def checkpoints(self) -> list[Checkpoint]:
+        """The checkpoints on disk, oldest first."""
+        return self.folder.checkpoints
+
+    @property
+    def adapter_path(self) -> Path | None:
+        """The newest adapter of the run, or None before the first checkpoint."""
+        return self.folder.adapter_path
+
+    def plot(self) -> Figure:
+        """The loss curve as a matplotlib figure."""
+        from lora_nb.display import loss_curve
+
+        return loss_curve(self.folder.records(), title=self.name)
+
+    def stop(self) -> None:
+        """Ask the worker to stop after its step and save."""
+        control.send(self.folder, "stop")
+
+    def pause(self) -> None:
+        """Ask the worker to wait; it stops and saves if nobody resumes it within an hour."""
+        control.send(self.folder, "pause")
+
+    def resume(self) -> None:
+        """Let a paused worker go on."""
+        control.send(self.folder, "resume")
+
+    def evaluate(self) -> None:
+        """Ask the worker for a validation after its step."""
+        control.send(self.folder, "evaluate")
+
+    def abort(self) -> None:
+        """End the worker at once, without saving."""
+        control.abort(self.folder)
+
+    def wait(self, timeout: float | None = None) -> Run:
+        """Wait until the run is over. Raises LoraError after `timeout` seconds."""
+        if not following.wait(self.folder, timeout):
+            raise LoraError(f"{self.name} is still {self.status} after {timeout:g} seconds.")
+        return self
+
+    def settle(self, timeout: float = 10.0) -> RunStatus:
+        """The status once a stop has had time to be carried out, at most `timeout` seconds."""
+        following.wait(self.folder, timeout)
+        return self.status
+
+    def watch(self, *, background: bool = False) -> Run:
+        """Show the run until it is over; an interrupt ends the watching, not the run.
+
+        Raises LoraError if the run failed.
+        """
+        if background:
+            _monitored(self.folder)
+            return Run(self.folder, shown=True)
+        return _watched(self.folder, owner=False)
+
+    def summary(self) -> str:
+        """The run in a few lines of text."""
+        text: str = mimebundle(self.folder)["text/plain"]
+        return text
+
+    def __repr__(self) -> str:
+        return f"<lora_nb run {self.name}: {self.status}>"
+
+    def _ipython_display_(self) -> None:
+        if self._shown_in is None or self._shown_in != this_cell():
+            show(mimebundle(self.folder))
+
+
+def train(config: str | Path | None = None, *, background: bool = False, **options: Any) -> Run:
+    """Fine-tune a model; the options are those of `%lora_train`, e.g. `train(model="demo")`.
+
+    `config` names a YAML file, options go on top. With `background` the call returns at once.
+    Raises LoraError for wrong options, and if the run fails.
+    """
+    return start(load_options(TrainConfig, config, options), background=background)
+
+
+def test(config: str | Path | None = None, *, background: bool = False, **options: Any) -> Run:
+    """Loss and perplexity on the test rows; the options are those of `%lora_test`."""
+    return start(load_options(TestConfig, config, options), background=background)
+
+
+def start(config: RunConfig, *, background: bool = False) -> Run:
+    """Start a run with a complete config, and watch it unless it is to be in the background."""
+    folder = launch.start(_named(config))
+    if not background:
+        return _watched(folder, owner=True)
+    _monitored(folder)
+    return Run(folder, shown=True)
+
+
+def _monitored(folder: RunFolder) -> None:
+    monitor(str(folder.path), partial(following.follow, folder), lambda: folder.status)
+
+
+def _named(config: Any) -> Any:
+    """The config with the names of runs replaced by the adapters that are meant.
+
+    The worker would take `latest` for itself, and a record is only true with the path.
+    """
+    if isinstance(config, TrainConfig):
+        wanted = config.resume_adapter_file
+        if not wanted or Path(wanted).expanduser().is_file():
+            return config
+        found = find_adapter(wanted, "resume_adapter_file")
+        return dataclasses.replace(config, resume_adapter_file=str(found))
+    if not config.adapter_path:
+        return config
+    return dataclasses.replace(config, adapter_path=str(find_adapter(config.adapter_path)))
+
+
+class _DetachedError(Exception):
+    """The watching was interrupted; the run goes on."""
+
+
+def _watched(folder: RunFolder, *, owner: bool) -> Run:
+    """Show a run to its end. An interrupt stops it if this cell has started it (`owner`)."""
+
+    def interrupted(count: int) -> None:
+        if not owner:
+            raise _DetachedError
+        if not folder.is_alive:
+            return
+        if count == 1:
+            control.send(folder, "stop")
+        else:
+            control.abort(folder)
+
+    try:
+        watch(
+            str(folder.path),
+            partial(following.follow, folder),
+            on_interrupt=interrupted,
+            status=lambda: folder.status,
+        )
+    except _DetachedError:
+        print(f"No longer watched, but going on. %lora_stop {folder.name} stops it.")
+        return Run(folder, shown=True)
+    problem = _problem(folder)
+    if problem is not None:
+        raise LoraError(problem)
+    return Run(folder, shown=True)
+
+
+def _problem(folder: RunFolder) -> str | None:
+    """Why a run is no success, or None."""
+    status = folder.status
+    if status == "crashed":
+        tail = folder.log_tail(3)
+        words = f" Its last words:\n{tail}" if tail else ""
+        return f"The worker of {folder.name} is gone without a word (killed?).{words}"
+    if status not in ("failed", "aborted"):
+        return None
+    ends = [r.event for r in folder.records() if isinstance(r.event, Ended)]
+    return ends[-1].message if ends else f"{folder.name}: {status}."
+
+
+def generate(
+    prompt: str, *, compare: bool = False, config: str | Path | None = None, **options: Any
+) -> Generated:
+    """Generate text; the options are those of `%lora_generate`.
+
+    With `compare` the base model answers too, beside the adapter (`adapters` if none is named).
+    The model stays in memory for the next call; `release()` frees it.
+    """
+    given = {**options, "prompt": prompt}
+    if compare:
+        given.setdefault("adapter_path", "adapters")
+    return generated(load_options(GenerateConfig, config, given), compare=compare)
+
+
+def generated(config: GenerateConfig, *, compare: bool = False) -> Generated:
+    """Generate with a complete config; the text is shown as it comes and stays."""
+    if compare and not config.adapter_path:
+        raise LoraError("--compare needs an adapter: give --adapter-path.")
+    config = _named(config)
+    labels = ("base", "adapter") if compare else ("adapter" if config.adapter_path else "base",)
+    view = StreamView(labels)
+    stats: dict[str, str] = {}
+    pieces = engine.generate(config, labels)
+    try:
+        for piece in pieces:
+            view.feed(piece.label, piece.text)
+            stats |= {f"{piece.label} {key}": _short(value) for key, value in piece.stats.items()}
+    except KeyboardInterrupt:
+        stats["interrupted"] = "yes"
+    finally:
+        _close(pieces)
+    return view.close(stats)
+
+
+def _close(pieces: Iterator[engine.Piece]) -> None:
+    close = getattr(pieces, "close", None)
+    if close is not None:
+        close()
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def release() -> bool:
+    """Free the memory of the generation engine; False if there is none."""
+    return engine.release()
+
+
+def list_runs() -> pd.DataFrame:
+    """All runs, the newest first, as a DataFrame."""
+    return runs_frame(_summary(folder) for folder in store.all_runs())
+
+
+def _summary(folder: RunFolder) -> RunSummary:
+    try:
+        return summary_of(folder)
+    except (LoraError, ValueError, OSError):
+        # One damaged run must not hide the others; attaching to it says what is wrong.
+        return RunSummary(run=folder.name, verb="", status="damaged")
+
+
+def attach(name: str = "latest") -> Run:
+    """A run by its name, a part of it, its path, or `latest`; `.watch()` follows it."""
+    return Run(store.find(name))
+
+
+def stop(name: str = "latest") -> Run:
+    """Ask a run to stop after its step and save."""
+    run = attach(name)
+    run.stop()
+    return run
+
+
+def doctor() -> Report:
+    """What this machine has and lacks for fine-tuning."""
+    from lora_nb.environment_report import environment
+
+    return environment()
+
+
+def load_options(kind: Any, file: str | Path | None, options: Mapping[str, Any]) -> Any:
+    """A config from keyword arguments; `rank=4` may stand for `lora_parameters={"rank": 4}`."""
+    inner = {flag.path[-1]: flag.path for flag in flags_of(kind) if len(flag.path) == 2}
+    values: dict[str, Any] = {}
+    for key, value in options.items():
+        if key in inner:
+            nested = values.setdefault(inner[key][0], {})
+            nested[key] = value
+        elif isinstance(value, Mapping) and isinstance(values.get(key), dict):
+            values[key] |= value
+        elif isinstance(value, Mapping):
+            values[key] = dict(value)
+        else:
+            values[key] = str(value) if isinstance(value, Path) else value
+    path = Path(file).expanduser() if file is not None else None
+    return load(kind, file=path, flags=values, flag_origin="")

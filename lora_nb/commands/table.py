@@ -1,0 +1,28 @@
+"""All commands, and how a command is called with words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from lora_nb.commands import attach, doctor, generate, runs, stop, test, train
+from lora_nb.commands.command import Call, Command
+from lora_nb.config import parse_flags, usage
+
+__all__ = ["COMMANDS", "call", "help_of"]
+
+COMMANDS: dict[str, Command] = {
+    module.COMMAND.name: module.COMMAND
+    for module in (train, test, generate, runs, attach, stop, doctor)
+}
+
+
+def call(command: Command, words: Sequence[str], cell: str | None = None) -> Any:
+    """Carry out a command; returns what it gives back. Raises LoraError."""
+    return command.run(Call(parse_flags(words, command.flags), cell))
+
+
+def help_of(command: Command, prog: str) -> str:
+    """The help text of a command, e.g. with prog `%lora_train` or `lora-nb train`."""
+    purpose = "\n\n".join(filter(None, [command.purpose, command.about]))
+    return usage(prog, purpose, command.flags, command.positional)

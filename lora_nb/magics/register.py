@@ -1,0 +1,49 @@
+"""Give the commands to a shell as magics, and take them away again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from IPython.core.interactiveshell import InteractiveShell
+
+from lora_nb.commands.command import Command
+from lora_nb.commands.table import COMMANDS, call, help_of
+from lora_nb.magics import completion, questions
+from lora_nb.magics.line import words_of
+
+__all__ = ["register", "unregister"]
+
+
+def register(shell: InteractiveShell) -> None:
+    """Register `%lora_...` for every command; doing it again changes nothing."""
+    unregister(shell)
+    for command in COMMANDS.values():
+        kind = "line_cell" if command.cell else "line"
+        give: Callable[..., None] = shell.register_magic_function
+        give(_magic(command), kind, _name(command))
+    completion.install(shell)
+    questions.install(shell)
+
+
+def unregister(shell: InteractiveShell) -> None:
+    """Take the magics and their completion away."""
+    completion.remove(shell)
+    questions.remove(shell)
+    for table in shell.magics_manager.magics.values():
+        for command in COMMANDS.values():
+            table.pop(_name(command), None)
+
+
+def _name(command: Command) -> str:
+    return f"lora_{command.name}"
+
+
+def _magic(command: Command) -> Callable[..., Any]:
+    def magic(line: str, cell: str | None = None) -> Any:
+        return call(command, words_of(line, command), cell)
+
+    magic.__name__ = _name(command)
+    magic.__qualname__ = magic.__name__
+    magic.__doc__ = help_of(command, f"%{magic.__name__}")
+    return magic
