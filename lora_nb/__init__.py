@@ -13,7 +13,19 @@ from lora_nb.errors import LoraError
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-    from lora_nb.api import Run, attach, doctor, generate, list_runs, release, stop, test, train
+    from lora_nb.api import (
+        Run,
+        attach,
+        convert,
+        data_report,
+        doctor,
+        generate,
+        list_runs,
+        release,
+        stop,
+        test,
+        train,
+    )
 
 __version__ = "0.1.0"
 
@@ -22,6 +34,8 @@ __all__ = [
     "Run",
     "__version__",
     "attach",
+    "convert",
+    "data_report",
     "doctor",
     "generate",
     "list_runs",

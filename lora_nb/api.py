@@ -8,7 +8,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lora_nb.config import GenerateConfig, TestConfig, TrainConfig, flags_of, load
+from lora_nb.config import (
+    ConvertConfig,
+    DataConfig,
+    GenerateConfig,
+    TestConfig,
+    TrainConfig,
+    flags_of,
+    load,
+)
 from lora_nb.display import (
     RunSummary,
     StreamView,
@@ -18,7 +26,7 @@ from lora_nb.display import (
     summary_of,
     watch,
 )
-from lora_nb.display.notebook import show, this_cell
+from lora_nb.display.notebook import is_leaving, show, this_cell
 from lora_nb.errors import LoraError
 from lora_nb.runs import attach as following
 from lora_nb.runs import control, engine, launch, store
@@ -30,12 +38,15 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from lora_nb.dataset.report import DataReport
     from lora_nb.display import Generated
     from lora_nb.environment_report import Report
 
 __all__ = [
     "Run",
     "attach",
+    "convert",
+    "data_report",
     "doctor",
     "generate",
     "list_runs",
@@ -171,6 +182,14 @@ def test(config: str | Path | None = None, *, background: bool = False, **option
     return start(load_options(TestConfig, config, options), background=background)
 
 
+def convert(config: str | Path | None = None, *, background: bool = False, **options: Any) -> Run:
+    """Quantise, dequantise or cast a model; the options are those of `%lora_convert`.
+
+    E.g. `convert(model="mistralai/Mistral-7B-v0.1", quantize=True)`, which writes `mlx_model`.
+    """
+    return start(load_options(ConvertConfig, config, options), background=background)
+
+
 def start(config: RunConfig, *, background: bool = False) -> Run:
     """Start a run with a complete config, and watch it unless it is to be in the background."""
     folder = launch.start(_named(config))
@@ -195,7 +214,7 @@ def _named(config: Any) -> Any:
             return config
         found = find_adapter(wanted, "resume_adapter_file")
         return dataclasses.replace(config, resume_adapter_file=str(found))
-    if not config.adapter_path:
+    if not getattr(config, "adapter_path", None):
         return config
     return dataclasses.replace(config, adapter_path=str(find_adapter(config.adapter_path)))
 
@@ -208,7 +227,8 @@ def _watched(folder: RunFolder, *, owner: bool) -> Run:
     """Show a run to its end. An interrupt stops it if this cell has started it (`owner`)."""
 
     def interrupted(count: int) -> None:
-        if not owner:
+        # A restart of the kernel begins with an interrupt, too, but is no wish to stop the run.
+        if not owner or is_leaving():
             raise _DetachedError
         if not folder.is_alive:
             return
@@ -264,6 +284,9 @@ def generated(config: GenerateConfig, *, compare: bool = False) -> Generated:
     """Generate with a complete config; the text is shown as it comes and stays."""
     if compare and not config.adapter_path:
         raise LoraError("--compare needs an adapter: give --adapter-path.")
+    if not (config.prompt or "").strip():
+        # Said here, before a model is fetched for nothing.
+        raise LoraError("The prompt is empty. Write it behind the flags or into the cell.")
     config = _named(config)
     labels = ("base", "adapter") if compare else ("adapter" if config.adapter_path else "base",)
     view = StreamView(labels)
@@ -293,6 +316,20 @@ def _short(value: object) -> str:
 def release() -> bool:
     """Free the memory of the generation engine; False if there is none."""
     return engine.release()
+
+
+def data_report(
+    data: str | Path | None = None, *, config: str | Path | None = None, **options: Any
+) -> DataReport:
+    """A look at data as training will see it; the options are those of `%lora_data`.
+
+    With a `model` every row is turned into tokens and checked, in a process of its own; the result
+    is kept for the next look. Without one only the rows are looked at, in an instant.
+    """
+    from lora_nb.dataset.look import look_at
+
+    given = options if data is None else {**options, "data": data}
+    return look_at(load_options(DataConfig, config, given))
 
 
 def list_runs() -> pd.DataFrame:

@@ -11,7 +11,8 @@ __all__ = ["COMMAND"]
 def run(call: Call) -> api.Run:
     """Follow a live run to its end, or show one that is over."""
     run = api.attach(only_run_name(call))
-    if not run.folder.is_alive:
+    # Not whether its worker lives: that takes a moment to go after its last word.
+    if run.status not in ("starting", "running", "paused"):
         return run
     return run.watch(background=call.on("background"))
 

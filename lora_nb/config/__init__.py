@@ -5,6 +5,7 @@ from __future__ import annotations
 from lora_nb.config.flags import Flag, Parsed, flags_of, parse_flags, usage
 from lora_nb.config.layers import load
 from lora_nb.config.options import (
+    ConvertConfig,
     DataConfig,
     DataOptions,
     GenerateConfig,
@@ -17,6 +18,7 @@ from lora_nb.config.options import (
 from lora_nb.config.yaml_io import as_yaml
 
 __all__ = [
+    "ConvertConfig",
     "DataConfig",
     "DataOptions",
     "Flag",

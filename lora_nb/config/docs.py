@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lora_nb.config.flags import Flag, flags_of
-from lora_nb.config.options import GenerateConfig, TestConfig, TrainConfig
+from lora_nb.config.options import ConvertConfig, GenerateConfig, TestConfig, TrainConfig
 
 __all__ = ["main", "options_page"]
 
@@ -20,6 +20,7 @@ _VERBS: dict[str, type[Any]] = {
     "lora_train": TrainConfig,
     "lora_test": TestConfig,
     "lora_generate": GenerateConfig,
+    "lora_convert": ConvertConfig,
 }
 
 _PAGE = Path("docs/options.md")

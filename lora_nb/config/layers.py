@@ -12,14 +12,20 @@ from pydantic import ValidationError
 from lora_nb.config import rules
 from lora_nb.config.fields import NESTED, specs_of
 from lora_nb.config.flags import flags_of
-from lora_nb.config.options import DataConfig, GenerateConfig, TestConfig, TrainConfig
+from lora_nb.config.options import (
+    ConvertConfig,
+    DataConfig,
+    GenerateConfig,
+    TestConfig,
+    TrainConfig,
+)
 from lora_nb.config.words import in_our_words, without_variants
 from lora_nb.config.yaml_io import KeyPath, Layer, read_yaml_file, read_yaml_text
 from lora_nb.errors import listed
 
 __all__ = ["load"]
 
-Config = TypeVar("Config", TrainConfig, TestConfig, GenerateConfig, DataConfig)
+Config = TypeVar("Config", TrainConfig, TestConfig, GenerateConfig, DataConfig, ConvertConfig)
 
 # Keys of mlx-lm's YAML that say what to do rather than how. Here the verb says it.
 _VERB_KEYS = {"config"}
@@ -91,7 +97,8 @@ def _demo_defaults(kind: type[Any], layers: Iterable[Layer]) -> Layer:
     named: dict[str, Any] = {}
     for layer in layers:
         named |= layer.values
-    if kind is GenerateConfig or "demo" not in (named.get("model"), named.get("data")):
+    has_defaults = kind not in (GenerateConfig, ConvertConfig)
+    if not has_defaults or "demo" not in (named.get("model"), named.get("data")):
         return Layer("demo")
     from lora_nb.demo import DEFAULTS_PATH
 

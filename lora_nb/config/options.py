@@ -14,6 +14,7 @@ from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticKnownError
 
 __all__ = [
+    "ConvertConfig",
     "DataConfig",
     "GenerateConfig",
     "LoraParameters",
@@ -71,6 +72,8 @@ Optimizer = Literal["adam", "adamw", "muon", "sgd", "adafactor"]
 FineTuneType = Literal["lora", "dora", "full"]
 TrainOn = Literal["all", "completions", "assistant"]
 LongRows = Literal["cut", "split", "drop", "error"]
+QuantMode = Literal["affine", "mxfp4", "nvfp4", "mxfp8"]
+Recipe = Literal["mixed_2_6", "mixed_3_4", "mixed_3_6", "mixed_4_6"]
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -127,6 +130,10 @@ class DataOptions:
         None
     )
     """Hugging Face data sets with their splits and feature names, as in mlx-lm's YAML."""
+    split: Annotated[str | None, Opt("Data", metavar="0.9/0.05/0.05")] = None
+    """Make train, valid and test out of the train rows, by these shares."""
+    split_seed: Annotated[Seed, Opt("Data")] = 0
+    """Seed of --split, apart from --seed so that all runs are tested on the same rows."""
     mask_prompt: Annotated[bool, Opt("Data")] = False
     """Leave the prompt out of the loss (prompt mask)."""
     train_on: Annotated[TrainOn | None, Opt("Data")] = None
@@ -198,6 +205,10 @@ class TrainConfig(ModelOptions, DataOptions, RunOptions):
     """Clip the gradient to this norm."""
     grad_checkpoint: Annotated[bool, Opt("Memory")] = False
     """Recompute activations in the backward pass to save memory."""
+    trunk_cache: Annotated[Literal["auto", "memory", "disk", "off"], Opt("Memory")] = "auto"
+    """Keep what the frozen blocks compute for each row: in memory, on disk, or as fits (auto)."""
+    trunk_cache_limit: Annotated[Whole | str, Opt("Memory", metavar="BYTES")] = "32GB"
+    """Largest trunk cache: bytes, 500M, 2GB."""
     clear_cache_threshold: Annotated[Whole | str | None, Opt("Memory", metavar="BYTES")] = None
     """Empty the allocator's cache when it is larger: bytes, 500M, 2GB (0: after every step)."""
     val_batches: Annotated[Everything, Opt("Evaluation")] = 25
@@ -268,15 +279,47 @@ class GenerateConfig(ModelOptions):
     """Further tokens that end the answer."""
     max_kv_size: Annotated[Count | None, Opt("Memory")] = None
     """Longest key-value cache in tokens."""
-    kv_bits: Annotated[
-        Literal[2, 3, 4, 6, 8] | None, BeforeValidator(_spelled), Opt("Memory")
-    ] = None
+    kv_bits: Annotated[Literal[2, 3, 4, 6, 8] | None, BeforeValidator(_spelled), Opt("Memory")] = (
+        None
+    )
     """Bits of a quantised key-value cache."""
-    kv_group_size: Annotated[
-        Literal[32, 64, 128], BeforeValidator(_spelled), Opt("Memory")
-    ] = 64
+    kv_group_size: Annotated[Literal[32, 64, 128], BeforeValidator(_spelled), Opt("Memory")] = 64
     """Group size of a quantised key-value cache."""
     quantized_kv_start: Annotated[Size, Opt("Memory")] = 5000
     """Token from which on the key-value cache is quantised."""
     prefill_step_size: Annotated[Count, Opt("Memory")] = 2048
     """Prompt tokens processed at a time."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class ConvertConfig:
+    """Quantise a model, dequantise it, or change the type of its weights."""
+
+    model: Annotated[str, Field(min_length=1), Opt("Model", ("--hf-path",), completes="model")]
+    """Model to convert: a folder, or a Hugging Face repository."""
+    trust_remote_code: Annotated[bool, Opt("Model")] = False
+    """Allow code that comes with the model to run."""
+    mlx_path: Annotated[str, Field(min_length=1), Opt("Output", completes="path")] = "mlx_model"
+    """Folder that receives the converted model."""
+    overwrite: Annotated[bool, Opt("Output")] = False
+    """Replace a model that is already there."""
+    dtype: Annotated[Literal["float16", "bfloat16", "float32"] | None, Opt("Output")] = None
+    """Type of the weights that are not quantised (what the model's config says, if not given)."""
+    quantize: Annotated[bool, Opt("Quantisation", ("-q",))] = False
+    """Quantise the model."""
+    q_bits: Annotated[
+        Literal[2, 3, 4, 5, 6, 8] | None, BeforeValidator(_spelled), Opt("Quantisation")
+    ] = None
+    """Bits of a quantised weight (4, or what the mode needs, if not given)."""
+    q_group_size: Annotated[
+        Literal[16, 32, 64, 128] | None, BeforeValidator(_spelled), Opt("Quantisation")
+    ] = None
+    """Weights that share a scale (64, or what the mode needs, if not given)."""
+    q_mode: Annotated[QuantMode, Opt("Quantisation")] = "affine"
+    """How numbers are quantised: affine, or a block format of 4 or 8 bits."""
+    quant_predicate: Annotated[Recipe | None, Opt("Quantisation")] = None
+    """A recipe that gives sensitive layers more bits, e.g. 3 and 6."""
+    dequantize: Annotated[bool, Opt("Quantisation", ("-d",))] = False
+    """Turn the weights of a quantised model back into plain ones."""
+    name: Annotated[str | None, Field(pattern=r"^[\w.-]{1,64}$"), Opt("Run", metavar="NAME")] = None
+    """Name of the run (made from the model if not given)."""

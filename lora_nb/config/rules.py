@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lora_nb.config.options import (
+    ConvertConfig,
     DataConfig,
     DataOptions,
     GenerateConfig,
@@ -14,7 +15,16 @@ from lora_nb.config.options import (
     TrainConfig,
 )
 
-__all__ = ["arguments_of", "broken_by", "bytes_of", "scale_of", "services_of", "train_on_of"]
+__all__ = [
+    "arguments_of",
+    "broken_by",
+    "bytes_of",
+    "parse_shares",
+    "quantisation_of",
+    "scale_of",
+    "services_of",
+    "train_on_of",
+]
 
 Problem = tuple[tuple[str, ...], str]
 
@@ -33,6 +43,10 @@ _SCHEDULES: dict[str, tuple[int, tuple[str, ...]]] = {
 }
 
 _SERVICES = ("wandb", "swanlab")
+
+# The only bits and group sizes of each block format, and the group sizes of the affine mode.
+_BLOCKS = {"mxfp4": (4, 32), "nvfp4": (4, 16), "mxfp8": (8, 32)}
+_AFFINE_GROUPS = (32, 64, 128)
 
 
 def scale_of(parameters: LoraParameters) -> float:
@@ -69,15 +83,38 @@ def arguments_of(schedule: LrSchedule) -> list[float]:
     ]
 
 
-def broken_by(config: DataConfig | TrainConfig | TestConfig | GenerateConfig) -> Iterator[Problem]:
+def parse_shares(text: str) -> tuple[float, ...]:
+    """`0.9/0.05/0.05` as shares of train, valid and test (test may be left out).
+
+    Raises ValueError if they are no shares of one.
+    """
+    shares = tuple(float(part) for part in text.split("/"))
+    if len(shares) not in (2, 3) or not all(0 <= share <= 1 for share in shares):
+        raise ValueError(text)
+    if not shares[0] or abs(sum(shares) - 1) > 1e-6:
+        raise ValueError(text)
+    return shares
+
+
+def broken_by(
+    config: DataConfig | TrainConfig | TestConfig | GenerateConfig | ConvertConfig,
+) -> Iterator[Problem]:
     """Every rule that the config breaks, as key path and sentence."""
     if isinstance(config, DataOptions):
         yield from _data(config)
     if isinstance(config, TrainConfig):
         yield from _training(config)
+    if isinstance(config, ConvertConfig):
+        yield from _conversion(config)
 
 
 def _data(config: DataOptions) -> Iterator[Problem]:
+    if config.split is not None:
+        try:
+            parse_shares(config.split)
+        except ValueError:
+            text = f"'{config.split}' is no split"
+            yield ("split",), f"{text}; give shares that make 1, e.g. 0.9/0.05/0.05."
     if config.mask_prompt and config.train_on not in (None, "completions"):
         yield ("train_on",), f"'{config.train_on}' contradicts mask_prompt. Give one of the two."
 
@@ -103,11 +140,12 @@ def _training(config: TrainConfig) -> Iterator[Problem]:
 
 
 def _cache(config: TrainConfig) -> Iterator[Problem]:
-    size = config.clear_cache_threshold
-    try:
-        bytes_of(size or 0)
-    except ValueError:
-        yield ("clear_cache_threshold",), f"'{size}' is no size; give bytes, or e.g. 500M or 2GB."
+    for key in ("clear_cache_threshold", "trunk_cache_limit"):
+        size = getattr(config, key)
+        try:
+            bytes_of(size or 0)
+        except ValueError:
+            yield (key,), f"'{size}' is no size; give bytes, or e.g. 500M or 2GB."
 
 
 def _optimizer(config: TrainConfig) -> Iterator[Problem]:
@@ -148,3 +186,38 @@ def _reporting(config: TrainConfig) -> Iterator[Problem]:
 def services_of(config: TrainConfig) -> list[str]:
     """The services of `report_to` in small letters."""
     return [part.strip().lower() for part in (config.report_to or "").split(",") if part.strip()]
+
+
+def quantisation_of(config: ConvertConfig) -> tuple[int, int]:
+    """Bits and group size of a conversion: what is given, or what is usual in its mode."""
+    bits, group = _BLOCKS.get(config.q_mode, (4, 64))
+    return config.q_bits or bits, config.q_group_size or group
+
+
+def _conversion(config: ConvertConfig) -> Iterator[Problem]:
+    if config.quantize and config.dequantize:
+        yield ("dequantize",), "given beside quantize. Give one of the two."
+    given = {
+        "q_bits": config.q_bits,
+        "q_group_size": config.q_group_size,
+        "q_mode": None if config.q_mode == "affine" else config.q_mode,
+        "quant_predicate": config.quant_predicate,
+    }
+    useless = [key for key, value in given.items() if value is not None]
+    if useless and not config.quantize:
+        for key in useless:
+            yield (key,), "says how to quantise, but nothing is quantised. Add --quantize (-q)."
+        return
+    if config.quant_predicate and config.q_bits:
+        yield ("q_bits",), f"the recipe {config.quant_predicate} gives each layer its own bits."
+    if config.q_mode == "affine":
+        if config.q_group_size not in (None, *_AFFINE_GROUPS):
+            yield ("q_group_size",), f"{config.q_group_size} is not 32, 64 or 128."
+        return
+    if config.quant_predicate:
+        yield ("quant_predicate",), f"recipes are for the mode affine, not for {config.q_mode}."
+    bits, group = _BLOCKS[config.q_mode]
+    if config.q_bits not in (None, bits):
+        yield ("q_bits",), f"{config.q_mode} has {bits} bits. Leave it out."
+    if config.q_group_size not in (None, group):
+        yield ("q_group_size",), f"{config.q_mode} has groups of {group}. Leave it out."

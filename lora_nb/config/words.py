@@ -64,8 +64,10 @@ def _choice(detail: Detail) -> str:
 
 
 # Options of more than one type.
+_SIZE = _wanted("a size: give bytes, or e.g. 500M or 2GB")
 _SEVERAL = {
-    "clear_cache_threshold": _wanted("a size: give bytes, or e.g. 500M or 2GB"),
+    "clear_cache_threshold": _SIZE,
+    "trunk_cache_limit": _SIZE,
     "hf_dataset": _wanted("a mapping of keys to values, or a list of such mappings"),
 }
 

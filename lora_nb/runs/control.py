@@ -12,13 +12,16 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from lora_nb.errors import LoraError
-from lora_nb.runs.events import Started
+from lora_nb.runs import lock
+from lora_nb.runs.events import Ended, Started
 from lora_nb.runs.folder import RunFolder
+from lora_nb.runs.log import EventLog
 
 __all__ = ["Inbox", "Request", "RequestName", "abort", "send"]
 
 RequestName = Literal["stop", "pause", "resume", "evaluate"]
 _GRACE_SECONDS = 5.0
+_FORCED = "Ended by force, as it did not answer. Checkpoints before that are kept."
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,18 @@ def abort(run: RunFolder) -> None:
         except ProcessLookupError:
             return
         _wait_for_end(run, _GRACE_SECONDS)
+    _end_for(run)
+
+
+def _end_for(run: RunFolder) -> None:
+    """Write the last event of a worker that was killed and so could not; else it looks crashed."""
+    if run.status != "crashed" or (held := lock.take(run.lock_path)) is None:
+        return
+    try:
+        with EventLog(run.events_path) as log:
+            log.write(Ended(status="aborted", message=_FORCED), durable=True)
+    finally:
+        os.close(held)
 
 
 def _worker_pid(run: RunFolder, seconds: float) -> int | None:

@@ -15,6 +15,7 @@ import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO, Any
 
 from lora_nb.config import DataConfig, GenerateConfig
@@ -62,7 +63,7 @@ class _Engine:
         self._number += 1
         number, over = self._number, False
         # The working folder may have changed since the engine was started.
-        here = {"folder": os.getcwd(), "config": _given(config)}
+        here = {"folder": str(Path.cwd()), "config": _given(config)}
         self._send({"id": number, "op": op, **here, **values})
         try:
             for message in self._answers(number):

@@ -19,6 +19,7 @@ __all__ = [
     "Ended",
     "Event",
     "ModelReady",
+    "ModelSaved",
     "Notice",
     "Progress",
     "Record",
@@ -140,6 +141,16 @@ class CheckpointSaved:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ModelSaved:
+    """A model is complete on disk, with how many bits a weight and in how many bytes."""
+
+    path: str
+    bits: float
+    size: int
+    dtype: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Sample:
     """Text generated during a run."""
 
@@ -178,6 +189,7 @@ Event = (
     | ValidLoss
     | TestLoss
     | CheckpointSaved
+    | ModelSaved
     | Sample
     | ControlAnswered
     | Ended

@@ -9,21 +9,22 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from lora_nb.config import DataConfig, TestConfig, TrainConfig, load
+from lora_nb.config import ConvertConfig, DataConfig, TestConfig, TrainConfig, load
 from lora_nb.errors import LoraError
 from lora_nb.runs import lock, log
 from lora_nb.runs.events import CheckpointSaved, ControlAnswered, Ended, Record, Started, Status
 
 __all__ = ["Checkpoint", "RunConfig", "RunFolder", "RunStatus", "Verb"]
 
-RunConfig = TrainConfig | TestConfig | DataConfig
-Verb = Literal["train", "test", "data"]
+RunConfig = TrainConfig | TestConfig | DataConfig | ConvertConfig
+Verb = Literal["train", "test", "data", "convert"]
 RunStatus = Literal["starting", "running", "paused", "crashed"] | Status
 
 KINDS: dict[str, type[RunConfig]] = {
     "train": TrainConfig,
     "test": TestConfig,
     "data": DataConfig,
+    "convert": ConvertConfig,
 }
 
 
@@ -106,6 +107,8 @@ class RunFolder:
             return load(TrainConfig, file=self.config_path)
         if self.verb == "test":
             return load(TestConfig, file=self.config_path)
+        if self.verb == "convert":
+            return load(ConvertConfig, file=self.config_path)
         return load(DataConfig, file=self.config_path)
 
     def config_items(self) -> dict[str, str]:

@@ -99,7 +99,8 @@ def _new_folder(base: Path, name: str) -> Path:
 def _name_of(config: RunConfig, verb: str) -> str:
     if not isinstance(config, DataConfig) and config.name:
         return config.name
-    parts = dict.fromkeys(_tail(text) for text in (config.model, config.data) if text)
+    texts = (config.model, getattr(config, "data", None))
+    parts = dict.fromkeys(_tail(text) for text in texts if text)
     name = "-".join([*parts, *([] if verb == "train" else [verb])])
     return name[:48].strip("-") or verb
 
