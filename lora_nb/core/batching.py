@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import mlx.core as mx
 
+from lora_nb.core.targets import Picks, picks_of
 from lora_nb.data.batches import BatchPlan, collate
 from lora_nb.data.prepare import Prepared
 
@@ -15,12 +16,18 @@ __all__ = ["Split", "TokenBatch"]
 
 @dataclass(frozen=True)
 class TokenBatch:
-    """A batch: tokens and trained targets [rows, length], their count, and where rows come from."""
+    """A batch: tokens and trained targets [rows, length], their count, and where rows come from.
+
+    `picks` says where the targets are, `split` and `numbers` which rows of the split these are.
+    """
 
     tokens: mx.array
     trained: mx.array
     count: int
     rows: Sequence[str]
+    picks: Picks | None = None
+    split: str = ""
+    numbers: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
@@ -29,12 +36,14 @@ class Split:
 
     prepared: Prepared
     plan: BatchPlan
+    name: str = ""
 
     @classmethod
-    def of(cls, prepared: Prepared, batch_size: int, seed: int, *, shuffle: bool) -> Split:
+    def of(
+        cls, prepared: Prepared, batch_size: int, seed: int, *, shuffle: bool, name: str = ""
+    ) -> Split:
         """A split in batches of `batch_size` rows, in an order that follows from `seed` alone."""
-        lengths = [len(row.ids) for row in prepared.encoded]
-        return cls(prepared, BatchPlan(lengths, batch_size, seed, shuffle=shuffle))
+        return cls(prepared, BatchPlan(prepared.lengths, batch_size, seed, shuffle=shuffle), name)
 
     def batch(self, step: int) -> TokenBatch:
         """The batch of a step, counted from 0 and going on over the epochs."""
@@ -45,4 +54,7 @@ class Split:
             mx.array(batch.trained),
             int(batch.trained[:, 1:].sum()),
             [self.prepared.where[number] for number in numbers],
+            picks_of(batch.trained),
+            self.name,
+            numbers,
         )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import mlx.nn as nn
 
 from lora_nb.core.batching import Split
-from lora_nb.core.loss import summed_loss
+from lora_nb.core.forward import Forward
 from lora_nb.core.trees import value_of
 
 __all__ = ["Evaluated", "Evaluator", "perplexity_of"]
@@ -39,8 +39,9 @@ class Evaluator:
     of a tenth.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, forward: Forward | None = None) -> None:
         self._model = model
+        self._forward = forward or Forward(model)
 
     def __call__(
         self, split: Split, limit: int, tick: Callable[[int, int], bool] = lambda done, total: True
@@ -55,7 +56,7 @@ class Evaluator:
         try:
             for done, number in enumerate(numbers, start=1):
                 batch = split.batch(number)
-                summed += value_of(summed_loss(self._model, batch.tokens, batch.trained))
+                summed += value_of(self._forward.loss(self._model, self._forward.inputs(batch)))
                 tokens += batch.count
                 rows += len(batch.rows)
                 if not tick(done, len(numbers)):

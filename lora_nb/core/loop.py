@@ -17,6 +17,7 @@ from lora_nb.config import TrainConfig
 from lora_nb.config.rules import DEFAULT_ITERS, bytes_of
 from lora_nb.core.batching import Split, TokenBatch
 from lora_nb.core.evaluate import Evaluator, perplexity_of
+from lora_nb.core.forward import Forward
 from lora_nb.core.meter import Meter
 from lora_nb.core.step import Stepper, StepResult
 from lora_nb.core.trees import value_of
@@ -75,6 +76,8 @@ class Trainer:
     emit: Callable[[Event], None]
     save: Callable[[int, bool], None]
     requests: Requests
+    forward: Forward | None = None
+    after_step: Callable[[int], None] = lambda step: None
     best_loss: float = math.inf
     best_step: int = -1
     stepper: Stepper = field(init=False)
@@ -86,9 +89,10 @@ class Trainer:
             self.optimizer,
             seed=self.config.seed,
             max_grad_norm=self.config.max_grad_norm,
+            forward=self.forward,
         )
         self.meter = Meter(steps_of(self.config, self.train), self.train.plan.per_epoch)
-        self._evaluate = Evaluator(self.model)
+        self._evaluate = Evaluator(self.model, self.forward)
         size = self.config.clear_cache_threshold
         self._cache_limit = None if size is None else bytes_of(size)
         self._pending: _Running | None = None
@@ -108,6 +112,7 @@ class Trainer:
             if self._stop_wanted(step - 1):
                 return self._finish("stopped", step - 1)
             self._take(step, total)
+            self.after_step(step)
             asked = self.requests.evaluation_wanted()
             if (asked or self._due(step, total)) and not self._after(step, total, asked=asked):
                 return self._finish("stopped", step)

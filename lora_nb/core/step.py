@@ -10,7 +10,7 @@ import mlx.optimizers as optim
 from mlx.utils import tree_map
 
 from lora_nb.core.batching import TokenBatch
-from lora_nb.core.loss import summed_loss
+from lora_nb.core.forward import Forward, Inputs
 from lora_nb.core.trees import flat, value_of
 
 __all__ = ["Carried", "StepResult", "Stepper"]
@@ -44,26 +44,31 @@ class Stepper:
         *,
         seed: int,
         max_grad_norm: float | None = None,
+        forward: Forward | None = None,
     ) -> None:
         self._model = model
+        self._forward = forward or Forward(model)
+        self._max_grad_norm = max_grad_norm
         self._optimizer = optimizer
         self._seed = seed
         optimizer.init(model.trainable_parameters())
-        self._state = [model.state, optimizer.state, mx.random.state]
         self.carried: Carried | None = None
-        self._compiled = mx.compile(
-            self._make(max_grad_norm), inputs=self._state, outputs=self._state
-        )
+        self.rebuild()
 
-    def _make(self, max_grad_norm: float | None) -> Any:
-        model, optimizer = self._model, self._optimizer
-        loss_and_gradient = nn.value_and_grad(model, summed_loss)
+    def rebuild(self) -> None:
+        """Compile anew; needed once blocks were taken out of the model."""
+        self._state = [self._model.state, self._optimizer.state, mx.random.state]
+        self._compiled = mx.compile(self._make(), inputs=self._state, outputs=self._state)
+
+    def _make(self) -> Any:
+        model, optimizer, max_grad_norm = self._model, self._optimizer, self._max_grad_norm
+        loss_and_gradient = nn.value_and_grad(model, self._forward.loss)
 
         def step(
-            tokens: mx.array, trained: mx.array, carried: Carried | None, update: bool
+            inputs: Inputs, carried: Carried | None, update: bool
         ) -> tuple[StepResult, Carried | None]:
-            loss, gradients = loss_and_gradient(model, tokens, trained)
-            count = trained[:, 1:].sum()
+            loss, gradients = loss_and_gradient(model, inputs)
+            count = inputs.targets()
             if carried is not None:
                 gradients = tree_map(lambda a, b: a + b, gradients, carried.gradients)
                 count = count + carried.tokens
@@ -84,7 +89,8 @@ class Stepper:
         # Dropout follows from the seed and the step alone, so that a resumed run repeats it.
         mx.random.seed(_mixed(self._seed, number))
         result: StepResult
-        result, self.carried = self._compiled(batch.tokens, batch.trained, self.carried, update)
+        inputs = self._forward.inputs(batch)
+        result, self.carried = self._compiled(inputs, self.carried, update)
         mx.async_eval(self._state, result, self.carried)
         return result
 

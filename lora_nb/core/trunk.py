@@ -1,63 +1,49 @@
 """The frozen trunk: activations that enter the first trained block, kept from the first epoch.
 
 With the last k of n blocks trained, everything below block n - k computes the same for a row in
-every epoch. So it is computed once per row, and the blocks below are not needed any more.
+every epoch. So it is computed once a row, and the blocks below can go once every row is there.
 
-No family's code is known here. Blocks are exchanged in the model's own list: one that records
-what enters it, one that is handed what was recorded, and ones that do nothing. Whatever a family
-does around its blocks (embedding scales, masks, norms, soft caps) stays as it is; what nobody
-uses of it is never computed, since MLX computes lazily. Causal attention and right padding make
-a row's activations independent of the other rows of its batch.
+No family's code is known here. Blocks are exchanged in the model's own list while it is called:
+one that records what enters it, one that is entered by what was recorded, and ones that do
+nothing. Whatever a family does around its blocks (embedding scales, masks, norms, soft caps)
+stays as it is; what nobody uses of it is never computed, since MLX computes lazily. Causal
+attention and right padding make a row's activations independent of the other rows of its batch.
 """
 
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any
 
 import mlx.core as mx
 import mlx.nn as nn
-import numpy as np
-from numpy.typing import NDArray
 
 from lora_nb.core.batching import Split, TokenBatch
 from lora_nb.core.trees import flat
+from lora_nb.core.trunk_store import Store
 
-__all__ = ["Mode", "Trunk", "bytes_needed", "first_trained"]
-
-Mode = Literal["memory", "disk"]
+__all__ = ["Trunk", "first_trained"]
 
 
-def first_trained(model: nn.Module) -> int | None:
-    """The number of the first block with something to train, or None.
+def first_trained(model: nn.Module) -> int:
+    """The number of the first trained block; 0 if there is no frozen trunk below one.
 
-    None as well if something outside of the blocks and below them is trained (the embedding), so
-    that there is no frozen trunk.
+    That is so as well if something below the blocks is trained, such as the embedding.
     """
     blocks = [bool(flat(block.trainable_parameters())) for block in model.layers]
-    if True not in blocks:
-        return None
-    inside = sum(weight.size for b in model.layers for weight in flat(b.trainable_parameters()).values())
-    outside = {
-        name
-        for name in flat(model.trainable_parameters())
-        if ".layers." not in f".{name}" and ".blocks." not in f".{name}"
-    }
-    total = sum(weight.size for weight in flat(model.trainable_parameters()).values())
-    heads_only = all(name.startswith(("lm_head.", "model.norm.", "norm.")) for name in outside)
-    if inside != total and not heads_only:
-        return None
+    inside = sum(len(flat(block.trainable_parameters())) for block in model.layers)
+    outside = set(flat(model.trainable_parameters())) - _names_in_blocks(model)
+    above = all(name.startswith(("lm_head.", "model.norm.")) for name in outside)
+    if not inside or not above:
+        return 0
     return blocks.index(True)
 
 
-def bytes_needed(splits: Sequence[Split], width: int, dtype: mx.Dtype) -> int:
-    """Size of the activations of all rows of some splits."""
-    rows = sum(len(row.ids) for split in splits for row in split.prepared.encoded)
-    return int(rows * width * dtype.size)
+def _names_in_blocks(model: nn.Module) -> set[str]:
+    ids = {id(weight) for block in model.layers for weight in flat(block.parameters()).values()}
+    return {name for name, weight in flat(model.parameters()).items() if id(weight) in ids}
 
 
 class _Skip(nn.Module):
@@ -68,7 +54,8 @@ class _Skip(nn.Module):
 
     def __init__(self, block: nn.Module) -> None:
         super().__init__()
-        self.__dict__.update(vars(block))
+        plain = {key: value for key, value in vars(block).items() if not key.startswith("_")}
+        self.__dict__.update(plain)
 
     def __call__(self, x: mx.array, *_: Any, **__: Any) -> mx.array:
         return x
@@ -77,66 +64,109 @@ class _Skip(nn.Module):
 class _Record(_Skip):
     """Keeps what enters a block."""
 
-    def __init__(self, block: nn.Module) -> None:
-        super().__init__(block)
-        self.__dict__["seen"] = None
-
     def __call__(self, x: mx.array, *_: Any, **__: Any) -> mx.array:
         self.__dict__["seen"] = x
         return x
 
-
-class _Entry(nn.Module):
-    """The first trained block, entered by recorded activations while there are any."""
-
-    def __init__(self, block: nn.Module) -> None:
-        super().__init__()
-        self.block = block
-        self.__dict__.update(vars(block))
-        self.__dict__["given"] = None
-
-    def __call__(self, x: mx.array, *args: Any, **kwargs: Any) -> Any:
-        given: mx.array | None = self.__dict__["given"]
-        return self.block(x if given is None else given, *args, **kwargs)
+    @property
+    def entered(self) -> mx.array:
+        seen: mx.array = self.__dict__["seen"]
+        return seen
 
 
-class _Store(Protocol):
-    """Where the activations of rows are kept."""
+class _Entry(_Skip):
+    """A block that is entered by given activations."""
 
-    def put(self, row: int, activations: mx.array) -> None: ...
+    def __init__(self, block: nn.Module, given: mx.array) -> None:
+        super().__init__(block)
+        self.__dict__["block"] = block
+        self.__dict__["given"] = given
 
-    def take(self, rows: Sequence[int], length: int) -> mx.array: ...
-
-    def finish(self) -> None: ...
-
-
-@dataclass
-class _Memory:
-    """Activations in the device's memory: arrays of single rows, joined once all are there."""
-
-    lengths: list[int]
-    rows: dict[int, mx.array] = field(default_factory=dict)
-    pool: mx.array | None = None
-
-    def put(self, row: int, activations: mx.array) -> None:
-        self.rows[row] = activations
-
-    def finish(self) -> None:
-        self.pool = mx.concatenate([self.rows[row] for row in range(len(self.lengths))])
-        mx.eval(self.pool)
-        self.rows.clear()
-        self._starts = np.concatenate([[0], np.cumsum(self.lengths)[:-1]])
-
-    def take(self, rows: Sequence[int], length: int) -> mx.array:
-        if self.pool is None:
-            return mx.stack([_padded(self.rows[row], length) for row in rows])
-        places = np.zeros((len(rows), length), np.int32)
-        for place, row in enumerate(rows):
-            count = min(length, self.lengths[row])
-            places[place, :count] = np.arange(count) + self._starts[row]
-        return self.pool[mx.array(places)]
+    def __call__(self, x: mx.array, *args: Any, **kwargs: Any) -> mx.array:
+        left: mx.array = self.__dict__["block"](self.__dict__["given"], *args, **kwargs)
+        return left
 
 
-def _padded(row: mx.array, length: int) -> mx.array:
-    row = row[:length]
-    return mx.pad(row, ((0, length - row.shape[0]), (0, 0)))
+@contextmanager
+def _exchanged(model: nn.Module, blocks: Mapping[int, nn.Module]) -> Iterator[None]:
+    layers = model.layers
+    before = {number: layers[number] for number in blocks}
+    for number, block in blocks.items():
+        layers[number] = block
+    try:
+        yield
+    finally:
+        for number, block in before.items():
+            layers[number] = block
+
+
+class Trunk:
+    """The activations of the rows of some splits, computed when first wanted."""
+
+    def __init__(self, model: nn.Module, first: int, stores: Mapping[str, Store]) -> None:
+        self._model = model
+        self._first = first
+        self._stores = dict(stores)
+        self.released = False
+
+    def knows(self, split: str) -> bool:
+        """Whether rows of this split are kept."""
+        return split in self._stores
+
+    def hidden(self, batch: TokenBatch) -> mx.array:
+        """What enters the first trained block for a batch, [rows, length - 1, width].
+
+        Positions of padding hold anything; no target depends on them.
+        """
+        store, length = self._stores[batch.split], batch.tokens.shape[1] - 1
+        if not store.has(batch.numbers):
+            hidden = self.compute(batch.tokens)
+            store.put(batch.numbers, hidden)
+            return hidden
+        return store.take(batch.numbers, length)
+
+    def compute(self, tokens: mx.array) -> mx.array:
+        """The frozen part of the forward pass."""
+        layers = self._model.layers
+        record = _Record(layers[self._first])
+        above = range(self._first + 1, len(layers))
+        with _exchanged(self._model, {n: _Skip(layers[n]) for n in above} | {self._first: record}):
+            self._model(tokens[:, :-1])
+        return record.entered
+
+    @contextmanager
+    def entered(self, hidden: mx.array) -> Iterator[None]:
+        """Within it, the model ignores its frozen part and begins with `hidden`."""
+        layers = self._model.layers
+        below: dict[int, nn.Module] = {n: _Skip(layers[n]) for n in range(self._first)}
+        entry = _Entry(layers[self._first], hidden)
+        with _exchanged(self._model, below | {self._first: entry}):
+            yield
+
+    def is_complete(self, split: str) -> bool:
+        """Whether all rows of a split are there."""
+        return self._stores[split].is_complete
+
+    def fill(self, split: Split, steps: list[int]) -> None:
+        """Compute the rows of some batches that are not there yet."""
+        for step in steps:
+            mx.eval(self.hidden(split.batch(step)))
+
+    def release(self) -> int:
+        """Take the frozen blocks out of the model; returns the bytes that they held."""
+        layers = self._model.layers
+        freed = sum(
+            w.nbytes for n in range(self._first) for w in flat(layers[n].parameters()).values()
+        )
+        for number in range(self._first):
+            layers[number] = _Skip(layers[number])
+        self.released = True
+        gc.collect()
+        mx.clear_cache()
+        return freed
+
+    def close(self) -> None:
+        """Let the activations go."""
+        for store in self._stores.values():
+            store.close()
+        self._stores.clear()

@@ -34,9 +34,7 @@ class Ready:
     splits: dict[str, Split]
 
 
-def make_ready(
-    session: Session, config: TrainConfig | TestConfig, need: Sequence[str]
-) -> Ready:
+def make_ready(session: Session, config: TrainConfig | TestConfig, need: Sequence[str]) -> Ready:
     """Find the model, read and check the rows of the needed splits, and encode them.
 
     Raises LoraError that lists every error in the data with file and line.
@@ -72,7 +70,7 @@ def make_ready(
         )
     )
     splits = {
-        name: Split.of(found, config.batch_size, config.seed, shuffle=name == "train")
+        name: Split.of(found, config.batch_size, config.seed, shuffle=name == "train", name=name)
         for name, found in prepared.items()
     }
     return Ready(path, tokenizer, splits)

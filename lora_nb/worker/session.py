@@ -180,6 +180,10 @@ def _do(session: Session) -> Ended:
         from lora_nb.worker.data import look_through
 
         return look_through(session)
+    if session.run.verb == "convert":
+        from lora_nb.worker.convert import convert
+
+        return convert(session)
     from lora_nb.worker.test import test
 
     return test(session)

@@ -1,0 +1,127 @@
+"""Whether a run keeps its trunk's activations, where, and when the frozen blocks go."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import mlx.core as mx
+import mlx.nn as nn
+import psutil
+
+from lora_nb.config import TrainConfig
+from lora_nb.config.rules import bytes_of
+from lora_nb.core.batching import Split
+from lora_nb.core.load import on_cpu
+from lora_nb.core.trunk import Trunk, first_trained
+from lora_nb.core.trunk_store import DiskStore, MemoryStore, Store
+
+__all__ = ["TrunkPlan", "plan_trunk"]
+
+# Of the memory that is free once the model is loaded, the rest being for training itself.
+_MEMORY_SHARE = 0.4
+_DISK_SHARE = 0.5
+
+
+@dataclass
+class TrunkPlan:
+    """A trunk with what is to happen to it in the course of a run."""
+
+    trunk: Trunk
+    evaluated: Mapping[str, tuple[Split, int]]
+    note: str
+
+    def release_when_complete(self, rebuild: Callable[[], None]) -> str | None:
+        """Once all training rows are there, let the frozen blocks go; says so, once."""
+        if self.trunk.released or not self.trunk.is_complete("train"):
+            return None
+        for split, batches in self.evaluated.values():
+            self.trunk.fill(split, split.plan.spread(batches))
+        freed = self.trunk.release()
+        rebuild()
+        return f"The frozen blocks are not needed any more: {freed / 1e9:.2f} GB are free again."
+
+
+def plan_trunk(
+    model: nn.Module,
+    config: TrainConfig,
+    splits: Mapping[str, Split],
+    *,
+    steps: int,
+    folder: Path,
+) -> TrunkPlan | str:
+    """The trunk of a run, or why it has none. Its file, if it needs one, lies in `folder`."""
+    if config.trunk_cache == "off":
+        return ""
+    first = first_trained(model)
+    if first == 0:
+        return ""
+    train = splits["train"]
+    if config.trunk_cache == "auto" and steps <= train.plan.per_epoch:
+        return "No trunk cache: every row is trained at most once."
+    limits = {"valid": config.val_batches, "test": config.test_batches if config.test else 0}
+    kept = {"train": train} | {
+        name: split for name, split in splits.items() if limits.get(name, 0) != 0
+    }
+    needed = sum(sum(split.prepared.lengths) for split in kept.values()) * _bytes_a_token(
+        model, train
+    )
+    place = _place_for(needed, config, folder)
+    if place is None:
+        return (
+            f"No trunk cache: it would take {needed / 1e9:.1f} GB, more than there is room for "
+            "(--trunk-cache-limit, free memory and disk)."
+        )
+    stores: dict[str, Store] = {
+        name: _store(split, place, folder / f"trunk-{name}.bin") for name, split in kept.items()
+    }
+    evaluated = {name: (split, limits[name]) for name, split in kept.items() if name != "train"}
+    where = "memory" if place == "memory" else "a file"
+    note = (
+        f"Trunk cache: what the {first} frozen blocks compute is kept in {where} "
+        f"({needed / 1e9:.2f} GB)."
+    )
+    return TrunkPlan(Trunk(model, first, stores), evaluated, note)
+
+
+def _store(split: Split, place: str, path: Path) -> Store:
+    lengths = split.prepared.lengths
+    return MemoryStore(lengths) if place == "memory" else DiskStore(lengths, path)
+
+
+def _bytes_a_token(model: nn.Module, train: Split) -> int:
+    """The size of one token's activations, seen on the shortest batch."""
+    shortest = min(range(train.plan.per_epoch), key=lambda step: len(train.plan.batch(step)))
+    hidden = Trunk(model, first_trained(model), {}).compute(train.batch(shortest).tokens)
+    # Shape and type are known without computing anything.
+    return int(hidden.shape[-1] * hidden.dtype.size)
+
+
+def _place_for(needed: int, config: TrainConfig, folder: Path) -> Literal["memory", "disk"] | None:
+    if needed > bytes_of(config.trunk_cache_limit):
+        return None
+    if config.trunk_cache == "memory":
+        return "memory"
+    if config.trunk_cache == "auto" and needed <= _MEMORY_SHARE * _free_memory():
+        return "memory"
+    room = shutil.disk_usage(folder).free
+    return "disk" if needed <= _DISK_SHARE * room else None
+
+
+def _free_memory() -> float:
+    """Bytes that the device still has, as far as it says."""
+    if on_cpu():
+        return float(psutil.virtual_memory().available)
+    about = mx.device_info()
+    total = next(
+        (
+            about[key]
+            for key in ("max_recommended_working_set_size", "total_memory", "memory_size")
+            if key in about
+        ),
+        psutil.virtual_memory().total,
+    )
+    return float(total) - float(mx.get_active_memory())

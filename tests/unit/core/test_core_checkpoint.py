@@ -1,0 +1,170 @@
+"""Checkpoints: whole or not there, and never worse than the one before."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+import mlx.nn as nn
+import mlx.optimizers as optim
+import pytest
+
+from lora_nb.core import checkpoint as checkpoints
+from lora_nb.core import durable
+from lora_nb.core.adapters import make_trainable, read_weights
+from lora_nb.core.checkpoint import CheckpointWriter
+from lora_nb.core.durable import replace_file, sha256_of
+from lora_nb.core.step import Stepper
+from lora_nb.errors import LoraError
+from lora_nb.runs.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS
+from tests.unit.core.kit import batch_of, config_of, copied, distance, encoded, loaded, stir
+
+
+class Training:
+    """A model in training with a writer of checkpoints."""
+
+    def __init__(self, model: Path, folder: Path) -> None:
+        self.net: nn.Module = loaded(model)
+        described = make_trainable(self.net, config_of())
+        stir(self.net)
+        self.net.train()
+        self.optimizer = optim.Adam(learning_rate=1e-3)
+        self.stepper = Stepper(self.net, self.optimizer, seed=0)
+        self.writer = CheckpointWriter(folder / "checkpoints", folder / "published", described)
+        self.writer.prepare()
+        self.published = folder / "published"
+        self.step = 0
+
+    def go_on(self, *, update: bool = True) -> None:
+        self.step += 1
+        self.stepper(batch_of([encoded(9, 1)]), self.step, update=update)
+
+    def save(self) -> Path:
+        state = {"best_step": 3}
+        return self.writer.save(self.step, self.net, self.optimizer, self.stepper.carried, state)
+
+
+@pytest.fixture
+def training(model: Path, tmp_path: Path) -> Training:
+    return Training(model, tmp_path)
+
+
+def content_of(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_checkpoint_is_complete_and_its_manifest_true(training: Training) -> None:
+    training.go_on(update=False)
+    folder = training.save()
+    manifest = json.loads((folder / "manifest.json").read_text())
+
+    assert folder.name == "0000001"
+    assert sorted(path.name for path in folder.iterdir()) == sorted(
+        [*manifest["sha256"], "manifest.json"]
+    )
+    assert set(manifest["sha256"]) == {
+        ADAPTER_CONFIG, ADAPTER_WEIGHTS, "carried.safetensors", "optimizer.safetensors",
+        "state.json",
+    }  # fmt: skip
+    for name, wanted in manifest["sha256"].items():
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == wanted
+    assert json.loads((folder / "state.json").read_text()) == {"step": 1, "best_step": 3}
+    assert distance(read_weights(folder / ADAPTER_WEIGHTS), copied(training.net)) == 0
+    assert [path.name for path in training.writer.folder.iterdir()] == ["0000001"]
+
+
+def test_the_newest_adapter_is_published(training: Training) -> None:
+    for _ in range(2):
+        training.go_on()
+        folder = training.save()
+        for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
+            assert (training.published / name).read_bytes() == (folder / name).read_bytes()
+    assert {path.name for path in training.published.iterdir()} == {ADAPTER_CONFIG, ADAPTER_WEIGHTS}
+
+
+def test_nothing_private_is_published(training: Training) -> None:
+    training.go_on()
+    training.save()
+    config = json.loads((training.published / ADAPTER_CONFIG).read_text())
+    assert set(config) == {"model", "fine_tune_type", "num_layers", "lora_parameters"}
+
+
+def full_disk(*_: Any, **__: Any) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        (mx, "save_safetensors"),
+        (checkpoints, "_save_json"),
+        (checkpoints, "sync_file"),
+        (shutil, "copyfile"),
+        (durable, "sync_file"),
+    ],
+)
+def test_a_full_disk_leaves_the_checkpoint_and_adapter_before(
+    module: Any, name: str, training: Training, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training.go_on()
+    before = content_of(training.save())
+    published = content_of(training.published)
+    training.go_on()
+    monkeypatch.setattr(module, name, full_disk)
+
+    with pytest.raises(LoraError) as caught:
+        training.save()
+
+    monkeypatch.undo()
+    assert str(caught.value) == (
+        "Step 2: the checkpoint can't be written: [Errno 28] No space left on device. "
+        "Free some disk space; earlier checkpoints are whole."
+    )
+    assert content_of(training.writer.folder / "0000001") == before
+    assert content_of(training.published)[ADAPTER_WEIGHTS] == published[ADAPTER_WEIGHTS]
+    assert not list(training.writer.folder.glob(".*"))
+    assert not list(training.published.glob(".*"))
+
+
+def test_weights_that_are_no_numbers_are_not_saved(training: Training) -> None:
+    training.go_on()
+    training.save()
+    published = content_of(training.published)
+    name, weight = next(iter(copied(training.net).items()))
+    training.net.load_weights([(name, mx.full(weight.shape, mx.inf))], strict=False)
+    training.go_on()
+
+    with pytest.raises(LoraError, match=r"^Step 2: the trained weights are no longer finite, so"):
+        training.save()
+    assert content_of(training.published) == published
+    assert [path.name for path in training.writer.folder.iterdir()] == ["0000001"]
+
+
+def test_the_place_of_the_adapter_is_tried_before_the_training(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "published").touch()
+    with pytest.raises(LoraError) as caught:
+        Training(model, tmp_path)
+    assert str(caught.value) == f"adapter_path: {tmp_path / 'published'} is a file, not a folder."
+    below = CheckpointWriter(tmp_path / "checkpoints", tmp_path / "published" / "x", {})
+    with pytest.raises(LoraError, match="is a file, not a folder"):
+        below.prepare()
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "x.txt"
+    replace_file(path, lambda part: part.write_text("one") and None)
+    assert path.read_text() == "one"
+    assert sha256_of(path) == hashlib.sha256(b"one").hexdigest()
+
+    def fail(part: Path) -> None:
+        part.write_text("tw")
+        raise OSError("no")
+
+    with pytest.raises(OSError, match="no"):
+        replace_file(path, fail)
+    assert content_of(tmp_path) == {"x.txt": b"one"}

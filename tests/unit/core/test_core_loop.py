@@ -1,0 +1,185 @@
+"""The loop: reports, validations, checkpoints, stops, and a loss that is no number."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+
+import mlx.core as mx
+import pytest
+
+from lora_nb.core.evaluate import Evaluator, perplexity_of
+from lora_nb.core.loop import steps_of
+from lora_nb.errors import LoraError
+from lora_nb.runs.events import Progress
+from tests.unit.core.kit import (
+    Outside,
+    config_of,
+    copied,
+    distance,
+    split_of,
+    trainable,
+    trainer_of,
+)
+
+LENGTHS = [9] * 8
+
+
+def test_reports_validations_and_checkpoints_come_when_they_are_due(model: Path) -> None:
+    config = config_of(iters=7, steps_per_report=3, steps_per_eval=4, save_every=2, val_batches=2)
+    train, valid = split_of(LENGTHS, config), split_of([9] * 5, config, shuffle=False)
+    outside = Outside()
+    outcome = trainer_of(trainable(model, config), config, train, outside, valid).run()
+
+    assert (outcome.status, outcome.step) == ("completed", 7)
+    assert [report.step for report in outside.reports] == [3, 6, 7]
+    assert [report.trained_tokens for report in outside.reports] == [48, 96, 112]
+    assert [found.step for found in outside.validations] == [0, 4, 7]
+    assert [step for step, _ in outside.saved] == [2, 4, 6, 7]
+    assert outside.saved[-1] == (7, True)
+    assert [found.best for found in outside.validations] == [True, True, True]
+    assert outside.reports[-1].eta == 0
+    assert outside.reports[-1].epoch == 1.75
+
+
+def test_the_tail_of_an_accumulation_is_applied(model: Path) -> None:
+    config = config_of(iters=6, grad_accumulation_steps=8)
+    net = trainable(model, config)
+    before = copied(net)
+    trainer_of(net, config, split_of(LENGTHS, config), Outside()).run()
+    assert distance(copied(net), before) > 1e-4
+
+
+def test_every_row_is_used_once_an_epoch(model: Path) -> None:
+    config = config_of(epochs=1.5, batch_size=3, steps_per_report=1)
+    train = split_of([5, 6, 7, 8, 9, 10, 11], config)
+    assert steps_of(config, train) == 5
+    seen = [name for step in range(3) for name in train.batch(step).rows]
+    assert sorted(seen) == sorted(train.prepared.where)
+
+
+def test_without_a_number_of_steps_there_are_a_thousand() -> None:
+    config = config_of()
+    assert steps_of(config, split_of(LENGTHS, config)) == 1000
+
+
+def test_the_same_seed_gives_the_same_weights(model: Path) -> None:
+    ends = []
+    for seed in (3, 3, 4):
+        config = config_of(iters=4, seed=seed)
+        net = trainable(model, config)
+        trainer_of(net, config, split_of([5, 9, 14, 20, 7], config), Outside()).run()
+        ends.append(copied(net))
+    assert distance(ends[0], ends[1]) == 0
+    assert distance(ends[0], ends[2]) > 0
+
+
+def test_a_stop_saves_what_there_is(model: Path) -> None:
+    config = config_of(iters=50, steps_per_report=20)
+    outside = Outside(stop_at=3)
+    net = trainable(model, config)
+    outcome = trainer_of(net, config, split_of(LENGTHS, config), outside).run()
+
+    assert (outcome.status, outcome.step) == ("stopped", 3)
+    assert outside.saved == [(3, False)]
+    assert [report.step for report in outside.reports] == [3]
+
+
+def test_a_stop_before_the_first_step_saves_nothing(model: Path) -> None:
+    config = config_of(iters=50)
+    outside = Outside(stop_at=0)
+    outcome = trainer_of(
+        trainable(model, config), config, split_of(LENGTHS, config), outside,
+        split_of([9] * 4, config, shuffle=False),
+    ).run()  # fmt: skip
+    assert (outcome.status, outcome.step) == ("stopped", 0)
+    assert outside.saved == []
+
+
+def test_a_stop_right_after_a_checkpoint_does_not_write_it_again(model: Path) -> None:
+    config = config_of(iters=50, save_every=2)
+    outside = Outside(stop_at=2)
+    trainer_of(trainable(model, config), config, split_of(LENGTHS, config), outside).run()
+    assert outside.saved == [(2, False)]
+
+
+@pytest.mark.parametrize("report_every", [1, 100])
+def test_a_validation_that_is_asked_for_comes_after_the_step(
+    report_every: int, model: Path
+) -> None:
+    config = config_of(iters=4, steps_per_report=report_every, steps_per_eval=100)
+    valid = split_of([9] * 2, config, shuffle=False)
+    outside = Outside(evaluate_at={2})
+    trainer_of(trainable(model, config), config, split_of(LENGTHS, config), outside, valid).run()
+    assert [found.step for found in outside.validations] == [0, 2, 4]
+
+
+def test_waiting_in_a_pause_is_no_training_time(model: Path) -> None:
+    config = config_of(iters=4, steps_per_report=2)
+    outside = Outside(at_step=lambda step: time.sleep(1.0) if step == 3 else None)
+    trainer_of(trainable(model, config), config, split_of(LENGTHS, config), outside).run()
+    first, second = outside.reports
+    assert second.elapsed - first.elapsed < 1.0
+
+
+def test_a_loss_that_is_no_number_ends_it_and_names_the_rows(model: Path) -> None:
+    config = config_of(iters=9, save_every=2, batch_size=2)
+    net = trainable(model, config)
+
+    def poison(step: int) -> None:
+        if step == 3:
+            name = next(iter(copied(net)))
+            net.load_weights([(name, mx.full(copied(net)[name].shape, mx.nan))], strict=False)
+
+    outside = Outside(at_step=poison)
+    train = split_of([9, 9, 9, 9, 9], config)
+    with pytest.raises(LoraError) as caught:
+        trainer_of(net, config, train, outside).run()
+
+    rows = ", ".join(train.batch(3).rows)
+    assert str(caught.value) == (
+        f"Step 4: the loss is nan. Training was stopped, checkpoints before it are kept. "
+        f"Rows of this step: {rows}. Try a smaller learning_rate, max_grad_norm 1.0, "
+        "or look at these rows."
+    )
+    assert outside.saved == [(2, False)]
+
+
+def test_evaluating_weighs_every_token_alike(model: Path) -> None:
+    config = config_of()
+    net = trainable(model, config)
+    split = split_of([4, 30, 9, 17, 6], config, shuffle=False)
+    one_by_one = split_of([4, 30, 9, 17, 6], config_of(batch_size=1), shuffle=False)
+    evaluate = Evaluator(net)
+
+    whole = evaluate(split, -1)
+    apart = evaluate(one_by_one, -1)
+    assert whole is not None
+    assert apart is not None
+    assert (whole.rows, whole.tokens) == (5, 61)
+    assert whole.loss == pytest.approx(apart.loss, rel=1e-5)
+    assert evaluate(split, -1, lambda done, total: done < 2) is None
+    assert net.training
+
+
+def test_validating_says_how_far_it_is_and_a_stop_ends_it(model: Path) -> None:
+    config = config_of(iters=3, steps_per_eval=1, val_batches=-1)
+    valid = split_of([9] * 6, config, shuffle=False)
+    outside = Outside()
+    trainer = trainer_of(
+        trainable(model, config), config, split_of(LENGTHS, config), outside, valid
+    )
+    trainer.run()
+    told = [e for e in outside.events if isinstance(e, Progress)]
+    assert [(e.stage, e.done, e.total) for e in told[:3]] == [
+        ("validating", 1, 3),
+        ("validating", 2, 3),
+        ("validating", 3, 3),
+    ]
+
+
+def test_perplexity_has_no_bounds() -> None:
+    assert perplexity_of(math.log(7)) == pytest.approx(7)
+    assert perplexity_of(1e6) == math.inf
+    assert math.isnan(perplexity_of(math.nan))

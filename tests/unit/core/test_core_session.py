@@ -1,0 +1,125 @@
+"""What a worker answers to requests, and how the end of its work is told."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lora_nb.errors import LoraError
+from lora_nb.runs import control, lock
+from lora_nb.runs.control import Inbox, RequestName
+from lora_nb.runs.events import ControlAnswered, Notice
+from lora_nb.runs.folder import RunFolder
+from lora_nb.runs.log import EventLog
+from lora_nb.worker import session as sessions
+from lora_nb.worker.session import Aborted, Session, StoppedEarlyError
+from tests.unit.runs.kit import ended, made, started
+
+
+@pytest.fixture
+def session(runs_root: Path) -> Iterator[Session]:
+    run = made(runs_root)
+    held = lock.take(run.lock_path)
+    assert held is not None
+    with EventLog(run.events_path) as log:
+        log.write(started())
+        yield Session(run, log, Inbox(run.control_path))
+    os.close(held)
+
+
+def ask(session: Session, *names: RequestName) -> None:
+    for name in names:
+        control.send(session.run, name)
+
+
+def answers(run: RunFolder) -> list[tuple[str, str]]:
+    events = [record.event for record in run.records()]
+    return [(e.request, e.answer) for e in events if isinstance(e, ControlAnswered)]
+
+
+def test_requests_are_answered_between_two_steps(session: Session) -> None:
+    assert session.stop_wanted(1) is False
+    ask(session, "resume", "evaluate")
+    assert session.stop_wanted(2) is False
+    assert [session.evaluation_wanted(), session.evaluation_wanted()] == [True, False]
+    ask(session, "pause", "pause", "evaluate", "resume")
+    assert session.stop_wanted(3) is False
+    assert session.evaluation_wanted()
+    ask(session, "stop")
+    assert session.stop_wanted(4) is True
+    assert session.stop_wanted(5) is True
+    assert answers(session.run) == [
+        ("resume", "not paused"),
+        ("evaluate", "validating after this step"),
+        ("pause", "paused"),
+        ("pause", "paused"),
+        ("evaluate", "validating after this step"),
+        ("resume", "resumed"),
+        ("stop", "stopping"),
+    ]
+
+
+def test_a_stop_ends_a_pause(session: Session) -> None:
+    ask(session, "pause", "stop")
+    assert session.stop_wanted(1) is True
+    with pytest.raises(StoppedEarlyError):
+        session.checkpoint_if_stopped()
+
+
+def test_a_pause_has_a_limit(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "_PAUSE_LIMIT_SECONDS", 0.2)
+    ask(session, "pause")
+    assert session.stop_wanted(1) is True
+    notices = [r.event for r in session.run.records() if isinstance(r.event, Notice)]
+    assert notices == [
+        Notice(
+            level="warning",
+            message="The run was paused for an hour, so it is stopped and saved.",
+        )
+    ]
+
+
+def raising(problem: BaseException) -> Any:
+    def work(session: Session) -> None:
+        raise problem
+
+    return work
+
+
+@pytest.mark.parametrize(
+    ("problem", "status", "message"),
+    [
+        (LoraError("Say this."), "failed", "Say this."),
+        (StoppedEarlyError(), "stopped", "Stopped before there was anything to save."),
+        (Aborted(), "aborted", "Ended at once. Checkpoints before that are kept."),
+        (MemoryError(), "failed", "Out of memory. Try a smaller batch_size, "),
+        (
+            RuntimeError("[metal::malloc] Attempting to allocate 9 bytes of memory"),
+            "failed",
+            "Out of memory. Try a smaller batch_size, ",
+        ),
+        (KeyError("x"), "failed", "Unexpected KeyError: 'x' (details: "),
+    ],
+)
+def test_every_end_is_told(
+    problem: BaseException,
+    status: str,
+    message: str,
+    session: Session,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sessions, "_do", raising(problem))
+    end = sessions._ended(session, 0.0)
+    assert end.status == status
+    assert end.message.startswith(message)
+    assert end.seconds > 0
+
+
+def test_a_run_is_worked_on_once(runs_root: Path) -> None:
+    run = made(runs_root, started(), ended("completed"))
+    with pytest.raises(LoraError, match=r"has been worked on before \(status: completed\)\.$"):
+        sessions.work(run)
