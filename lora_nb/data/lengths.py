@@ -38,7 +38,9 @@ class Lengths:
         """The smallest length that `share` of all (0 to 1) do not exceed; 0 if there are none."""
         wanted = max(1, math.ceil(share * len(self)))
         upto = accumulate(count for _, count in self.counts)
-        return next((n for (n, _), seen in zip(self.counts, upto, strict=True) if seen >= wanted), 0)
+        return next(
+            (n for (n, _), seen in zip(self.counts, upto, strict=True) if seen >= wanted), 0
+        )
 
     def above(self, limit: int) -> int:
         """How many are longer than `limit`."""

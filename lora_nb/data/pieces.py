@@ -28,10 +28,10 @@ def pieces_of(encoder: Encoder, row: Mapping[str, Any], ids: Sequence[int]) -> l
     else:
         messages = to_messages(row, encoder.options, encoder.roles)
         text = encoder.template.render(tokenizer, messages, tools_of(row))
-    ends = _ends(tokenizer, text, ids, add_special=plain)
-    if ends is None:
+    spans = _spans(tokenizer, text, ids, add_special=plain)
+    if spans is None:
         return _decoded(tokenizer, ids)
-    return _cut_up(tokenizer, text, ids, ends)
+    return _cut_up(tokenizer, text, ids, spans)
 
 
 def special_ids(tokenizer: Tokenizer) -> frozenset[int]:
@@ -42,31 +42,33 @@ def special_ids(tokenizer: Tokenizer) -> frozenset[int]:
     return frozenset(int(each) for each in known)
 
 
-def _ends(
+def _spans(
     tokenizer: Tokenizer, text: str, ids: Sequence[int], *, add_special: bool
-) -> list[int] | None:
-    """Where in the text each of the first ids ends, if the tokenizer underneath can say so."""
+) -> list[tuple[int, int]] | None:
+    """Where in the text each of the first ids lies, if the tokenizer underneath can say so."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None or not hasattr(backend, "encode"):
         return None
     found = backend.encode(text, add_special_tokens=add_special)
     if list(ids[: len(found.ids)]) != found.ids:
         return None
-    return [end for _, end in found.offsets]
+    return list(found.offsets)
 
 
-def _cut_up(tokenizer: Tokenizer, text: str, ids: Sequence[int], ends: list[int]) -> list[str]:
+def _cut_up(
+    tokenizer: Tokenizer, text: str, ids: Sequence[int], spans: list[tuple[int, int]]
+) -> list[str]:
     specials = special_ids(tokenizer)
     pieces: list[str] = []
     place = 0
-    for number, end in zip(ids, ends, strict=False):
+    for number, (start, end) in zip(ids, spans, strict=False):
         stop = max(end, place)
         if stop == place:
             # Offsets may leave out blanks, and are empty for tokens that are not in the text.
             own = tokenizer.decode([number])
             if own and text.startswith(own, place):
                 stop += len(own)
-            elif number in specials:
+            elif start == end and number in specials:
                 pieces.append(_name(tokenizer, number))
                 continue
         pieces.append(text[place:stop])

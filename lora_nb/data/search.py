@@ -12,12 +12,14 @@ __all__ = ["Needle"]
 _SHORT = {"\b": "b", "\f": "f", "\n": "n", "\r": "r", "\t": "t"}
 # JSON need not escape these, but some writers do, so that their output fits into a web page.
 _OFTEN_ESCAPED = "/<>&'\x7f"
+# Shorter parts are found too often to be of help.
+_WORTH_FINDING = 3
 
 
 class Needle:
-    """A text to look for, in rows and in the bytes of JSON lines.
+    r"""A text to look for, in rows and in the bytes of JSON lines.
 
-    In JSON a character may stand for itself or be escaped (`ü` is also `\\u00fc`), so a place
+    In JSON a character may stand for itself or be escaped (`ü` is also `\u00fc`), so a place
     found there is only likely: `in_row` decides.
     """
 
@@ -25,16 +27,25 @@ class Needle:
         self._text = text.lower()
         spelled = [_spellings(char) for char in self._text]
         self.longest = sum(max(map(len, ways)) for ways in spelled)
-        self._plain = b"".join(ways[0] for ways in spelled)
         # Looking for fixed bytes is several times as fast as a pattern.
+        self._fixed, self._before = _longest_fixed(spelled)
         self._pattern = _pattern(spelled) if any(len(ways) > 1 for ways in spelled) else None
 
     def place(self, lower: bytes, start: int) -> int:
         """The first likely place from `start` on in JSON bytes in small letters, or -1."""
         if self._pattern is None:
-            return lower.find(self._plain, start)
-        found = self._pattern.search(lower, start)
-        return -1 if found is None else found.start()
+            return lower.find(self._fixed, start)
+        if len(self._fixed) < _WORTH_FINDING:
+            found = self._pattern.search(lower, start)
+            return -1 if found is None else found.start()
+        at = lower.find(self._fixed, start)
+        while at >= 0:
+            first = max(start, at - self._before)
+            found = self._pattern.search(lower, first, at + self.longest)
+            if found is not None:
+                return found.start()
+            at = lower.find(self._fixed, at + 1)
+        return -1
 
     def in_row(self, row: Mapping[str, Any]) -> bool:
         """Whether a key or value of the row holds the text."""
@@ -54,6 +65,20 @@ def _texts(row: Mapping[str, Any]) -> Iterator[str]:
             waiting.extend(value)
         else:
             yield json.dumps(value, default=str)
+
+
+def _longest_fixed(spelled: list[tuple[bytes, ...]]) -> tuple[bytes, int]:
+    """The longest part that is spelled in one way, and how many bytes may come before it."""
+    best, best_before = b"", 0
+    run, run_before, before = b"", 0, 0
+    for ways in spelled:
+        run = run + ways[0] if len(ways) == 1 else b""
+        before += max(map(len, ways))
+        if not run:
+            run_before = before
+        elif len(run) > len(best):
+            best, best_before = run, run_before
+    return best, best_before
 
 
 def _pattern(spelled: list[tuple[bytes, ...]]) -> re.Pattern[bytes]:

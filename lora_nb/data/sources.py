@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from lora_nb.config.rules import parse_shares
 from lora_nb.data.formats import Features
 from lora_nb.data.jsonl import JsonlRows
 from lora_nb.data.rows import Rows
+from lora_nb.data.splitting import split_rows
 from lora_nb.errors import LoraError, did_you_mean
 
 __all__ = ["SPLITS", "SourceOptions", "Splits", "looks_like_path", "open_splits"]
@@ -26,6 +28,10 @@ class SourceOptions(Features, Protocol):
 
     @property
     def data(self) -> str: ...
+    @property
+    def split(self) -> str | None: ...
+    @property
+    def split_seed(self) -> int: ...
     @property
     def hf_dataset(self) -> dict[str, Any] | list[dict[str, Any]] | None: ...
 
@@ -61,7 +67,7 @@ def open_splits(options: SourceOptions, need: Sequence[str]) -> Splits:
     unknown = [name for name in need if name not in SPLITS]
     if unknown:
         raise LoraError(f"There is no split '{unknown[0]}', only train, valid and test.")
-    splits = _open(options, need)
+    splits = _split(options) if options.split else _open(options, need)
     splits.needed = frozenset(need)
     splits.used = _used(need)
     for name in need:
@@ -78,6 +84,21 @@ def open_splits(options: SourceOptions, need: Sequence[str]) -> Splits:
                 "Put one JSON object on each line."
             )
     return splits
+
+
+def _split(options: SourceOptions) -> Splits:
+    """The train rows dealt out by `split`; ready-made valid and test rows would contradict it."""
+    source = _open(options, ["train"])
+    others = [name for name, _ in source.items() if name != "train"]
+    if others:
+        raise LoraError(
+            f"split: '{_label(options)}' already has {' and '.join(others)} rows. "
+            "Leave --split out, or name the file to split."
+        )
+    if source.train is None:
+        raise LoraError(f"split: '{_label(options)}' has no train rows to split.")
+    dealt = split_rows(source.train, parse_shares(options.split or ""), options.split_seed)
+    return Splits(dealt.get("train"), dealt.get("valid"), dealt.get("test"))
 
 
 def _used(need: Sequence[str]) -> frozenset[str]:
