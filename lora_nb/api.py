@@ -31,7 +31,7 @@ from lora_nb.errors import LoraError
 from lora_nb.runs import attach as following
 from lora_nb.runs import control, engine, launch, store
 from lora_nb.runs.adapters import find_adapter
-from lora_nb.runs.events import Ended, Record
+from lora_nb.runs.events import Ended, Record, TestLoss
 from lora_nb.runs.folder import Checkpoint, RunConfig, RunFolder, RunStatus
 
 if TYPE_CHECKING:
@@ -97,6 +97,12 @@ class Run:
         from lora_nb.display.metrics import metrics
 
         return metrics(self.folder.records())
+
+    @property
+    def test(self) -> TestLoss | None:
+        """Loss and perplexity on the test rows, if they were computed."""
+        found = [r.event for r in self.folder.records() if isinstance(r.event, TestLoss)]
+        return found[-1] if found else None
 
     @property
     def checkpoints(self) -> list[Checkpoint]:

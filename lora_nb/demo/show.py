@@ -112,8 +112,10 @@ def _tell(run: RunFolder) -> None:
     records: list[Record] = []
     for record in follow(run):
         records.append(record)
-        if isinstance(record.event, TrainLoss | TestLoss | Ended):
-            print(f"    {progress_line(records, run.status)}", flush=True)
+        ended = isinstance(record.event, Ended)
+        if ended or isinstance(record.event, TrainLoss | TestLoss):
+            status = run.status if ended else "running"
+            print(f"    {progress_line(records, status)}", flush=True)
 
 
 def _save_pictures(notebook: Any, folder: Path) -> Iterator[Path]:

@@ -90,10 +90,10 @@ def test_a_folder_that_is_split_already(tmp_path: Path) -> None:
         (tmp_path / f"{name}.jsonl").write_text('{"text": "a"}\n')
     options = load(TrainConfig, flags={"data": str(tmp_path), "split": "0.9/0.1"})
 
-    with pytest.raises(LoraError, match="already has valid rows. Leave --split out"):
+    with pytest.raises(LoraError, match=r"already has valid rows\. Leave --split out"):
         open_splits(options, ["train"])
 
 
 def test_too_few_different_rows() -> None:
-    with pytest.raises(LoraError, match="1 different rows are too few for a valid split"):
+    with pytest.raises(LoraError, match="different rows are too few for a valid split"):
         split_rows(rows_of(rows(1, copies=10)), (0.9, 0.1), 0)
