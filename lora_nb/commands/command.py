@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from lora_nb.config import (
+    ConvertConfig,
     DataConfig,
     Flag,
     GenerateConfig,
@@ -30,7 +31,7 @@ BACKGROUND = Flag(
     is_option=False,
 )
 
-Config = TypeVar("Config", TrainConfig, TestConfig, GenerateConfig, DataConfig)
+Config = TypeVar("Config", TrainConfig, TestConfig, GenerateConfig, DataConfig, ConvertConfig)
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Command:
     name: str
     purpose: str
     run: Callable[[Call], Any]
-    kind: type[TrainConfig | TestConfig | GenerateConfig] | None = None
+    kind: type[TrainConfig | TestConfig | GenerateConfig | ConvertConfig | DataConfig] | None = None
     extra: tuple[Flag, ...] = ()
     positional: str = ""
     completes: Completes = ""

@@ -179,14 +179,9 @@ def put_on(model: nn.Module, folder: Path) -> Adapter:
             use_dora=config.get("fine_tune_type") == "dora",
         )
     except (KeyError, TypeError, ValueError) as problem:
+        _since(before, model).off()
         raise LoraError(f"{folder / ADAPTER_CONFIG} does not fit this model: {problem}") from None
-    after = dict(model.named_modules())
-    changed = _outermost(name for name, module in after.items() if before.get(name) is not module)
-    adapter = Adapter(
-        model,
-        {name: after[name] for name in changed},
-        {name: before[name] for name in changed},
-    )
+    adapter = _since(before, model)
     try:
         _check_fit(folder, weights, _adapter_parameters(model))
     except LoraError:
@@ -195,6 +190,17 @@ def put_on(model: nn.Module, folder: Path) -> Adapter:
     model.load_weights(list(weights.items()), strict=False)
     model.eval()
     return adapter
+
+
+def _since(before: Mapping[str, nn.Module], model: nn.Module) -> Adapter:
+    """What has been put on the model since it had the modules `before`."""
+    after = dict(model.named_modules())
+    changed = _outermost(name for name, module in after.items() if before.get(name) is not module)
+    return Adapter(
+        model,
+        {name: after[name] for name in changed},
+        {name: before[name] for name in changed},
+    )
 
 
 def _put_on_full(model: nn.Module, folder: Path, weights: Weights) -> Adapter:
@@ -223,12 +229,12 @@ def _adapter_parameters(model: nn.Module) -> Weights:
 
 
 def _check_fit(folder: Path | str, weights: Weights, wanted: Weights) -> None:
-    problems = [f"{name} has no place in this model" for name in weights if name not in wanted]
-    problems += [f"{name} is missing" for name in wanted if name not in weights]
+    problems = [f"{name} has no place in this model" for name in sorted(weights.keys() - wanted)]
+    problems += [f"{name} is missing" for name in sorted(wanted.keys() - weights)]
     problems += [
         f"{name} is {tuple(weights[name].shape)}, this model needs {tuple(wanted[name].shape)}"
-        for name in weights
-        if name in wanted and weights[name].shape != wanted[name].shape
+        for name in sorted(weights.keys() & wanted)
+        if weights[name].shape != wanted[name].shape
     ]
     if problems:
         shown = "\n".join(f"  - {text}" for text in problems[:6])

@@ -1,7 +1,7 @@
 """What mlx-lm gets wrong about a model's config, mended before the model is built.
 
 mlx-lm itself is not edited: a config is handed to it with further keys, and one module takes the
-place of its own in this process.
+place of its own in this process. What no key can mend, `corrections` does.
 """
 
 from __future__ import annotations
@@ -20,11 +20,49 @@ from mlx_lm.utils import MODEL_REMAPPING
 from lora_nb.core import olmo
 from lora_nb.errors import LoraError
 
-__all__ = ["Mended", "install", "mended"]
+__all__ = ["Mended", "install", "mended", "tensor_names", "text_of"]
 
 Config = dict[str, Any]
+Change = tuple[str, Any, str]
 
 _ROPE_PARAMETERS = "rope_parameters"
+_ORIGINAL = "original_max_position_embeddings"
+
+# What a key means that a config leaves out, where mlx-lm thinks otherwise. Source: transformers.
+_LEFT_OUT: dict[str, Config] = {
+    "gemma2": {"query_pre_attn_scalar": 256},
+    "gemma3_text": {"sliding_window": 4096},
+    "phi": {"partial_rotary_factor": 0.5},
+    "qwen2": {"rope_theta": 10_000.0},
+    "qwen3": {"rope_theta": 10_000.0},
+}
+
+# Keys that mlx-lm doesn't read, with the values it computes.
+_SILU = {"hidden_act": ("silu", "swish")}
+_TANH = ("gelu_pytorch_tanh", "gelu_new")
+_GEMMA: dict[str, tuple[Any, ...]] = {
+    "hidden_activation": _TANH,
+    "use_bidirectional_attention": (False,),
+}
+_COMPUTED: dict[str, dict[str, tuple[Any, ...]]] = {
+    "llama": _SILU,
+    "mistral": _SILU,
+    "mixtral": _SILU,
+    "olmo": _SILU,
+    "olmo2": _SILU,
+    "phi": {"hidden_act": _TANH, "qk_layernorm": (False,)},
+    "phi3": _SILU,
+    "qwen2": _SILU,
+    "qwen3": _SILU,
+    # An old release of Gemma says gelu and means the tanh form.
+    "gemma": {**_GEMMA, "hidden_act": (*_TANH, "gelu")},
+    "gemma2": _GEMMA,
+    "gemma3_text": {**_GEMMA, "attn_logit_softcapping": (), "final_logit_softcapping": ()},
+}
+
+# The kinds of rope scaling that a family's code computes, where it reads the key at all.
+_ROPE_KINDS = {"mixtral": (), "phi3": ("longrope", "su", "linear")}
+_WITH_ORIGINAL = ("llama3", "longrope", "yarn")
 
 
 @dataclass(frozen=True)
@@ -37,7 +75,14 @@ class Mended:
 
 def install() -> None:
     """Put our OLMo where mlx-lm looks for its own, which can't be imported."""
-    sys.modules["mlx_lm.models.olmo"] = olmo
+    for name in ("olmo", "hf_olmo"):
+        sys.modules[f"mlx_lm.models.{name}"] = olmo
+
+
+def text_of(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The part of a config that tells of the text model: all of it, or `text_config`."""
+    inner = config.get("text_config")
+    return inner if isinstance(inner, Mapping) and "model_type" in inner else config
 
 
 def mended(path: Path, config: Config) -> Mended:
@@ -45,71 +90,195 @@ def mended(path: Path, config: Config) -> Mended:
 
     Raises LoraError for a model that mlx-lm would compute wrongly all the same.
     """
+    inner = text_of(config)
+    if inner is config:
+        return _mended(path, config)
+    found = _mended(path, dict(inner))
+    updates: Config = {}
+    if found.updates:
+        updates["text_config"] = {**inner, **found.updates}
+    if "vocab_size" in inner and "vocab_size" not in config:
+        updates["vocab_size"] = inner["vocab_size"]
+    return Mended(updates, found.notes)
+
+
+def _mended(path: Path, config: Config) -> Mended:
     known = _known_keys(config)
     updates: Config = {}
     notes: list[str] = []
-    for key, value, note in (*_rope(config), *_untied_head(path, config, known)):
-        updates[key] = value
+    changes = (
+        *_rope(config, known),
+        *_left_out(config),
+        *_head(path, config, known),
+        *_pattern(config, known),
+    )
+    for key, value, note in changes:
+        updates.setdefault(key, value)
         if note:
             notes.append(note)
     _refuse_unknown_rope(config | updates, known)
+    _refuse_unread(config | updates)
     return Mended(updates, notes)
 
 
-Change = tuple[str, Any, str]
-
-
-def _rope(config: Config) -> Iterator[Change]:
+def _rope(config: Config, known: set[str]) -> Iterator[Change]:
     """`rope_parameters`, as transformers 5 writes them, under the names that mlx-lm reads."""
     given = config.get(_ROPE_PARAMETERS)
     if not isinstance(given, Mapping):
+        yield from _scaling(config)
         return
     layered = isinstance(given.get("full_attention"), Mapping)
     full = given["full_attention"] if layered else given
-    flat: Config = {key: full[key] for key in ("rope_theta", "partial_rotary_factor") if key in full}
+    flat: Config = {
+        key: full[key] for key in ("rope_theta", "partial_rotary_factor") if key in full
+    }
     if layered and isinstance(given.get("sliding_attention"), Mapping):
-        flat["rope_local_base_freq"] = given["sliding_attention"].get("rope_theta", 10_000.0)
-    kind = full.get("rope_type", full.get("type", "default"))
-    if kind != "default":
-        flat["rope_scaling"] = {**full, "rope_type": kind, "type": kind}
-        if "original_max_position_embeddings" in full:
-            flat["original_max_position_embeddings"] = full["original_max_position_embeddings"]
-    note = "The config's rope_parameters are read for mlx-lm, which ignores them."
+        flat["rope_local_base_freq"] = _local_theta(config, given["sliding_attention"])
+    if _rope_kind(full) != "default":
+        flat["rope_scaling"] = scaling = _complete(config, full)
+        if _ORIGINAL in scaling:
+            flat[_ORIGINAL] = scaling[_ORIGINAL]
+    note = ""
+    if known and _ROPE_PARAMETERS not in known:
+        note = "The config's rope_parameters are read for mlx-lm, which ignores them."
     for key, value in flat.items():
-        if config.get(key) is None:
+        # In transformers these are the ones that count.
+        if config.get(key) != value:
             yield key, value, note
             note = ""
 
 
-def _untied_head(path: Path, config: Config, known: set[str]) -> Iterator[Change]:
-    """Models with a head of their own whose config leaves `tie_word_embeddings` to a default."""
-    if "tie_word_embeddings" in config or "tie_word_embeddings" not in known:
+def _scaling(config: Config) -> Iterator[Change]:
+    """`rope_scaling`, as transformers 4 wrote it, with what some of mlx-lm's families miss."""
+    scaling = config.get("rope_scaling")
+    if not isinstance(scaling, Mapping):
         return
-    if "lm_head.weight" in _tensor_names(path):
+    if _rope_kind(scaling) == "default":
+        yield "rope_scaling", None, ""
+    elif (complete := _complete(config, scaling)) != scaling:
+        yield "rope_scaling", complete, ""
+
+
+def _complete(config: Config, scaling: Mapping[str, Any]) -> Config:
+    """Rope scaling with its kind under both names, and with the length before scaling.
+
+    That is the model's longest text, if the config doesn't tell it.
+    """
+    kind = _rope_kind(scaling)
+    complete = {**scaling, "rope_type": kind, "type": kind}
+    if kind in _WITH_ORIGINAL:
+        longest = config.get("max_position_embeddings")
+        before = config.get(_ORIGINAL) or scaling.get(_ORIGINAL) or longest
+        complete |= {_ORIGINAL: before} if before else {}
+    return complete
+
+
+def _rope_kind(parameters: Mapping[str, Any]) -> str:
+    kind = parameters.get("rope_type") or parameters.get("type") or "default"
+    return {"su": "longrope"}.get(kind, kind)
+
+
+def _local_theta(config: Config, sliding: Mapping[str, Any]) -> float:
+    kind = _rope_kind(sliding)
+    if kind != "default":
+        raise LoraError(
+            f"model: its config asks for rope scaling ({kind}) in blocks with a window, which "
+            f"mlx-lm's {config['model_type']} does not compute. The results would be wrong."
+        )
+    return float(sliding.get("rope_theta", 10_000.0))
+
+
+def _left_out(config: Config) -> Iterator[Change]:
+    """Keys whose defaults differ between mlx-lm and transformers."""
+    for key, value in _LEFT_OUT.get(config.get("model_type", ""), {}).items():
+        in_rope = (config.get(_ROPE_PARAMETERS) or {}).get(key)
+        if key not in config and in_rope is None:
+            yield key, value, f"The config leaves out {key}; it is taken as {value}."
+
+
+def _head(path: Path, config: Config, known: set[str]) -> Iterator[Change]:
+    """Whether the model has a head of its own, for configs that leave it to a default."""
+    if config.get("tie_word_embeddings") is not None or "tie_word_embeddings" not in known:
+        return
+    names = tensor_names(path)
+    if not names:
+        return
+    if any(name.endswith("lm_head.weight") for name in names):
         yield (
             "tie_word_embeddings",
             False,
             "The model has a head of its own, which its config does not say; it is used.",
         )
+    elif "d_model" not in config:
+        yield "tie_word_embeddings", True, ""
+
+
+def _pattern(config: Config, known: set[str]) -> Iterator[Change]:
+    """Which blocks have a window, under the name that mlx-lm reads: every n-th has none."""
+    key = "sliding_window_pattern"
+    if key not in known:
+        return
+    blocks = config.get("num_hidden_layers", 26)
+    every = config.get(key) or config.get("_sliding_window_pattern") or 6
+    kinds = config.get("layer_types")
+    if kinds:
+        whole = [number for number, kind in enumerate(kinds, 1) if kind == "full_attention"]
+        every = whole[0] if whole else blocks + 1
+        if whole != list(range(every, len(kinds) + 1, every)) or len(kinds) != blocks:
+            raise LoraError(
+                f"model: the windows of its blocks (layer_types) follow no regular pattern, and "
+                f"mlx-lm's {config['model_type']} computes no other. The results would be wrong."
+            )
+    if every > blocks:
+        raise LoraError(
+            f"model: none of its {blocks} blocks sees the whole text (layer_types), and mlx-lm's "
+            f"{config['model_type']} needs one that does."
+        )
+    if config.get(key) != every and every != 6:
+        yield key, every, f"One block in {every} sees the whole text, as layer_types says."
 
 
 def _refuse_unknown_rope(config: Config, known: set[str]) -> None:
     """Refuse positions that the family's code in mlx-lm knows nothing of."""
-    if not known or _ROPE_PARAMETERS in known:
+    if not known:
         return
-    scaling = config.get("rope_scaling")
-    kind = scaling.get("rope_type", scaling.get("type")) if isinstance(scaling, Mapping) else None
-    if kind not in (None, "default") and "rope_scaling" not in known:
-        raise LoraError(
-            f"model: its config asks for rope scaling ({kind}), which mlx-lm's "
-            f"{config['model_type']} does not compute. The results would be wrong."
-        )
+    family, scaling = config["model_type"], config.get("rope_scaling")
+    wrong = ""
+    if isinstance(scaling, Mapping):
+        kind = _rope_kind(scaling)
+        if kind != "default" and (
+            "rope_scaling" not in known or kind not in _ROPE_KINDS.get(family, (kind,))
+        ):
+            wrong = f"rope scaling ({kind})"
+        elif kind == "yarn" and scaling.get("attention_factor") is not None:
+            wrong = "rope scaling with an attention_factor of its own (yarn)"
+        elif kind == "yarn" and scaling.get("truncate") is False:
+            wrong = "rope scaling without truncation (yarn)"
     factor = config.get("partial_rotary_factor")
     if factor not in (None, 1, 1.0) and "partial_rotary_factor" not in known:
+        wrong = f"partial rotary positions ({factor})"
+    if wrong:
         raise LoraError(
-            f"model: its config asks for partial rotary positions ({factor}), which mlx-lm's "
-            f"{config['model_type']} does not compute. The results would be wrong."
+            f"model: its config asks for {wrong}, which mlx-lm's {family} does not compute. "
+            "The results would be wrong."
         )
+
+
+def _refuse_unread(config: Config) -> None:
+    """Refuse what a config asks for in keys that the family's code doesn't read."""
+    family = config.get("model_type", "")
+    for key, computed in _COMPUTED.get(family, {}).items():
+        value = config.get(key)
+        if value is not None and value not in computed:
+            raise LoraError(
+                f"model: its config asks for {key} = {value}, which mlx-lm's {family} does not "
+                "compute. The results would be wrong."
+            )
+    for key in ("attn_logit_softcapping", "final_logit_softcapping"):
+        if family == "gemma2" and key in config and not config[key]:
+            raise LoraError(
+                f"model: its config turns {key} off, but mlx-lm's gemma2 can't do without it."
+            )
 
 
 def _known_keys(config: Config) -> set[str]:
@@ -122,7 +291,8 @@ def _known_keys(config: Config) -> set[str]:
         return set()
 
 
-def _tensor_names(path: Path) -> set[str]:
+def tensor_names(path: Path) -> set[str]:
+    """The names of all tensors of a model folder; none if they can't be read."""
     index = path / "model.safetensors.index.json"
     if index.is_file():
         try:

@@ -23,6 +23,8 @@ from mlx_lm.utils import (
 
 from lora_nb.config import ModelOptions
 from lora_nb.core import families
+from lora_nb.core.corrections import correct
+from lora_nb.core.olmo_layout import readable_tokenizer
 from lora_nb.core.trees import flat
 from lora_nb.errors import LoraError
 
@@ -40,7 +42,8 @@ families.install()
 class Loaded:
     """A model ready for use: its folder, its config, and how many bits a weight has on disk.
 
-    `notes` say what was mended, or is slow, and why.
+    `packed` has the bits of each layer that is quantised there, `notes` say what was mended, or is
+    slow, and why.
     """
 
     model: nn.Module
@@ -49,6 +52,7 @@ class Loaded:
     parameters: int
     bits: float
     notes: list[str] = field(default_factory=list)
+    packed: dict[str, int] = field(default_factory=dict)
 
 
 def on_cpu() -> bool:
@@ -101,18 +105,21 @@ def load_words(path: Path, options: ModelOptions) -> TokenizerWrapper:
     """The tokenizer of a model folder. Raises LoraError if it can't be built."""
     config = _read_config(path)
     try:
-        words: TokenizerWrapper = load_tokenizer(
-            path,
-            {"trust_remote_code": options.trust_remote_code},
-            eos_token_ids=config.get("eos_token_id"),
-        )
+        with readable_tokenizer(path, config) as folder:
+            words: TokenizerWrapper = load_tokenizer(
+                folder,
+                {"trust_remote_code": options.trust_remote_code},
+                eos_token_ids=config.get("eos_token_id"),
+            )
     except Exception as problem:  # transformers' many tokenizer classes raise anything
         raise LoraError(f"model: the tokenizer in {path} can't be loaded: {problem}") from problem
     return words
 
 
-def load_base(path: Path, options: ModelOptions, *, lazy: bool = False) -> Loaded:
-    """The model in a folder, in evaluation mode; on the CPU with fp32 weights.
+def load_base(
+    path: Path, options: ModelOptions, *, lazy: bool = False, as_is: bool = False
+) -> Loaded:
+    """The model in a folder, in evaluation mode; on the CPU with fp32 weights unless `as_is`.
 
     Raises LoraError if the model is unknown to mlx-lm, damaged, would be computed wrongly, or
     wants code of its own to run.
@@ -133,9 +140,10 @@ def load_base(path: Path, options: ModelOptions, *, lazy: bool = False) -> Loade
         config,
         int(get_total_parameters(model)),
         float(compute_bits_per_weight(model)),
-        list(mend.notes),
+        [*mend.notes, *correct(model, families.text_of(config))],
+        {name: m.bits for name, m in model.named_modules() if "scales" in m and "bits" in vars(m)},
     )
-    if on_cpu():
+    if on_cpu() and not as_is:
         _suit_cpu(loaded)
     if not lazy:
         mx.eval(loaded.model.parameters())
@@ -160,6 +168,8 @@ def _suit_cpu(loaded: Loaded) -> None:
         )
         return
     loaded.model = dequantize_model(model)
+    # The block formats come out as bfloat16.
+    loaded.model.update(tree_map(_as_fp32, loaded.model.parameters()))
     loaded.model.eval()
 
 

@@ -9,6 +9,7 @@ and clipped queries, keys and values.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import mlx.core as mx
@@ -21,28 +22,16 @@ from mlx_lm.models.base import (
 )
 from mlx_lm.models.rope_utils import initialize_rope
 
+from lora_nb.core.olmo_layout import is_ai2, translated
 from lora_nb.core.trees import Weights
-from lora_nb.errors import LoraError
 
 __all__ = ["Model", "ModelArgs"]
 
 _EPS = 1e-5
 
-# What AI2's configs may ask for and this module does not have, with the value that it has.
-_UNSUPPORTED = {
-    "alibi": False,
-    "attention_layer_norm": False,
-    "block_type": "sequential",
-    "include_bias": False,
-    "layer_norm_with_affine": False,
-    "multi_query_attention": False,
-    "rope": True,
-    "scale_logits": False,
-}
-
 
 @dataclass
-class ModelArgs(BaseModelArgs):  # type: ignore[misc]  # mlx-lm has no types
+class ModelArgs(BaseModelArgs):
     """The shape of the model, under Hugging Face's names."""
 
     model_type: str
@@ -59,32 +48,16 @@ class ModelArgs(BaseModelArgs):  # type: ignore[misc]  # mlx-lm has no types
     attention_bias: bool = False
     clip_qkv: float | None = None
 
+    @property
+    def head_dim(self) -> int:
+        """The width of a head."""
+        return self.hidden_size // self.num_attention_heads
+
     @classmethod
     def from_dict(cls, params: dict[str, Any]) -> ModelArgs:
         """The shape from a config.json of either layout."""
-        made: ModelArgs = super().from_dict(_translated(params) if "d_model" in params else params)
+        made: ModelArgs = super().from_dict(translated(params) if is_ai2(params) else params)
         return made
-
-
-def _translated(config: dict[str, Any]) -> dict[str, Any]:
-    """AI2's config under Hugging Face's names."""
-    for key, ours in _UNSUPPORTED.items():
-        if config.get(key, ours) not in (ours, None):
-            raise LoraError(f"model: OLMo with {key} = {config[key]} is not supported.")
-    inner = config.get("mlp_hidden_size") or config.get("mlp_ratio", 4) * config["d_model"]
-    return {
-        "model_type": config["model_type"],
-        "hidden_size": config["d_model"],
-        "intermediate_size": inner // 2,
-        "num_hidden_layers": config["n_layers"],
-        "num_attention_heads": config["n_heads"],
-        "num_key_value_heads": config.get("n_kv_heads"),
-        "vocab_size": config.get("embedding_size") or config["vocab_size"],
-        "max_position_embeddings": config.get("max_sequence_length", 2048),
-        "rope_theta": config.get("rope_theta", 10000.0),
-        "tie_word_embeddings": config.get("weight_tying", True),
-        "clip_qkv": config.get("clip_qkv"),
-    }
 
 
 class Attention(nn.Module):
@@ -94,7 +67,7 @@ class Attention(nn.Module):
         super().__init__()
         dim, self.n_heads = args.hidden_size, args.num_attention_heads
         self.n_kv_heads = args.num_key_value_heads or args.num_attention_heads
-        head = dim // self.n_heads
+        head = args.head_dim
         self.scale = head**-0.5
         self.clip = args.clip_qkv
         self.q_proj = nn.Linear(dim, self.n_heads * head, bias=args.attention_bias)
@@ -205,8 +178,9 @@ class Model(nn.Module):
 
     def sanitize(self, weights: Weights) -> Weights:
         """Weights under Hugging Face's names, without what belongs to no layer."""
-        if any(".transformer." in name for name in weights):
-            weights = dict(pair for item in weights.items() for pair in _renamed(*item))
+        if any(".transformer." in f".{name}" for name in weights):
+            pairs = (pair for item in weights.items() for pair in _renamed(*item, self.args))
+            weights = dict(pairs)
         if self.args.tie_word_embeddings:
             weights = {k: v for k, v in weights.items() if not k.startswith("lm_head.")}
         return {k: v for k, v in weights.items() if not k.endswith("rotary_emb.inv_freq")}
@@ -218,16 +192,25 @@ class Model(nn.Module):
 
 
 _WHOLE = {"attn_out": "self_attn.o_proj", "ff_out": "mlp.down_proj"}
-# AI2 stacks these on the output axis, in this order.
-_STACKED = {
-    "att_proj": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
-    "ff_proj": ("mlp.up_proj", "mlp.gate_proj"),
-}
 
 
-def _renamed(name: str, weight: mx.array) -> list[tuple[str, mx.array]]:
+def _stacked(layer: str, args: ModelArgs) -> dict[str, int]:
+    """The layers that AI2 stacks on the output axis under one name, in order, with their sizes."""
+    if layer == "ff_proj":
+        return dict.fromkeys(("mlp.up_proj", "mlp.gate_proj"), args.intermediate_size)
+    if layer != "att_proj":
+        return {}
+    few = (args.num_key_value_heads or args.num_attention_heads) * args.head_dim
+    return {
+        "self_attn.q_proj": args.hidden_size,
+        "self_attn.k_proj": few,
+        "self_attn.v_proj": few,
+    }
+
+
+def _renamed(name: str, weight: mx.array, args: ModelArgs) -> list[tuple[str, mx.array]]:
     """One of AI2's tensors as those of Hugging Face; quantised ones have scales and biases."""
-    path = name.split(".transformer.", 1)[-1].split(".")
+    path = f".{name}".split(".transformer.", 1)[-1].split(".")
     if path[0] == "wte":
         return [(f"model.embed_tokens.{path[-1]}", weight)]
     if path[0] == "ff_out":
@@ -237,10 +220,12 @@ def _renamed(name: str, weight: mx.array) -> list[tuple[str, mx.array]]:
     _, block, layer, kind = path
     if layer in _WHOLE:
         return [(f"model.layers.{block}.{_WHOLE[layer]}.{kind}", weight)]
-    if layer not in _STACKED:
+    sizes = _stacked(layer, args)
+    if not sizes:
         return [(name, weight)]
-    parts = mx.split(weight, len(_STACKED[layer]), axis=0)
+    ends = list(accumulate(sizes.values()))
+    parts = mx.split(weight, ends[:-1], axis=0)
     return [
         (f"model.layers.{block}.{ours}.{kind}", part)
-        for ours, part in zip(_STACKED[layer], parts, strict=True)
+        for ours, part in zip(sizes, parts, strict=True)
     ]

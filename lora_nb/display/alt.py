@@ -21,6 +21,8 @@ def alt_of(state: RunState) -> str:
     """The same from a state that is already there."""
     if not state.has_curve:
         tested = f": test loss {loss(state.test.loss)}" if state.test else ""
+        if state.saved:
+            tested = f": a model of {state.saved.bits:.2f} bits per weight was written"
         return f"A run without a loss curve{tested}."
     parts = _told("training loss", points(state.train_losses))
     parts += _told("validation loss", points(state.valid_losses))

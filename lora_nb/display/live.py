@@ -100,14 +100,16 @@ def watch(
     on_interrupt: Callable[[int], None],
     status: Callable[[], str],
     quiet: bool = False,
+    screen: Screen | None = None,
 ) -> list[Record]:
     """Show a run until its records end, and return them.
 
-    Interrupts do not stop the watching (unless `on_interrupt` raises): the first calls `on_interrupt(1)`, the second
-    `on_interrupt(2)`, and so on. They are answered between records and, given a `Follow` (such as
-    `partial(attach.follow, run)`), also while it waits for one. `status` is asked once, at the end.
+    Interrupts do not stop the watching (unless `on_interrupt` raises): the first calls
+    `on_interrupt(1)`, the second `on_interrupt(2)`, and so on. They are answered between records
+    and, given a `Follow` (such as `partial(attach.follow, run)`), also while it waits for one.
+    `status` is asked once, at the end.
     """
-    view = LiveView(run_path, quiet=quiet)
+    view = LiveView(run_path, quiet=quiet, screen=screen)
 
     def respond(count: int) -> None:
         if count > 1:

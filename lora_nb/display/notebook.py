@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-__all__ = ["Handle", "in_kernel", "new_handle", "show", "this_cell"]
+__all__ = ["Handle", "in_kernel", "is_leaving", "new_handle", "show", "this_cell"]
+
+_LOOK_SECONDS = 0.02
 
 
 class Handle(Protocol):
@@ -43,6 +45,26 @@ def this_cell() -> int | None:
 
     number: int | None = getattr(get_ipython(), "execution_count", None)
     return number
+
+
+def is_leaving(seconds: float = 0.4) -> bool:
+    """Whether this kernel is asked to shut down, now or within the next `seconds`.
+
+    Front ends interrupt a kernel before they restart it, and ask a moment later.
+    """
+    import time
+
+    if not in_kernel():
+        return False
+    from IPython.core.getipython import get_ipython
+
+    shell = get_ipython()
+    deadline = time.monotonic() + seconds
+    while not getattr(shell, "exit_now", False):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_LOOK_SECONDS)
+    return True
 
 
 def new_handle() -> Handle:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from lora_nb.display.state import RunState, state_of
-from lora_nb.display.words import duration, gigabytes, loss, plain, rate
+from lora_nb.display.words import duration, gigabytes, loss, plain, rate, size
 from lora_nb.runs.events import Ended, Record, TrainLoss
 
 __all__ = ["line_of", "progress_line", "reason_of"]
@@ -44,6 +44,8 @@ def _before(state: RunState) -> str:
         return "starting the worker…"
     if state.model is None:
         return "loading model…"
+    if state.started.verb == "convert":
+        return "model written" if state.saved else "starting…"
     if state.data is None:
         return "reading data…"
     return "starting training…" if state.started.verb == "train" else "starting…"
@@ -89,6 +91,9 @@ def _ended(state: RunState, end: Ended) -> list[str]:
     words.extend(_valid(state))
     if state.test:
         words.append(f"test {loss(state.test.loss)} (perplexity {loss(state.test.perplexity)})")
+    if state.saved:
+        words.append(f"{state.saved.bits:.2f} bits per weight")
+        words.append(f"{size(state.saved.size)} in {state.saved.path}")
     if end.adapter_path:
         words.append(f"adapter in {end.adapter_path}")
     return words

@@ -14,11 +14,13 @@ from lora_nb.display.progress import line_of, reason_of
 from lora_nb.display.state import RunState, state_of
 from lora_nb.display.tables import escape, html_table, wrapper
 from lora_nb.display.view import RunView
-from lora_nb.display.words import loss, plain
+from lora_nb.display.words import loss, plain, size
 
 __all__ = ["mimebundle"]
 
 _FINE = 2
+# A weight that is not quantised has 16 bits at least.
+_PLAIN_BITS = 16
 
 
 def mimebundle(view: RunView) -> dict[str, Any]:
@@ -32,7 +34,9 @@ def mimebundle(view: RunView) -> dict[str, Any]:
     picture, size, alt = _picture(view, state, status)
     return {
         "text/plain": _text(rows),
-        "text/html": wrapper(html_table(rows), _image(picture, size, alt), _again(view.name)),
+        "text/html": wrapper(
+            html_table(_unbroken(rows)), _image(picture, size, alt), _again(view.name)
+        ),
         "image/png": picture,
     }
 
@@ -49,6 +53,8 @@ def _rows(view: RunView, state: RunState, status: str) -> list[tuple[str, str]]:
         ("train loss", loss(state.train.loss) if state.train else ""),
         ("valid loss", _valid(state)),
         ("test loss", _test(state)),
+        ("model in", state.saved.path if state.saved else ""),
+        ("size", _size(state)),
         ("adapter", state.ended.adapter_path if state.ended else ""),
         *(("warning", message) for message in state.warnings),
     ]
@@ -82,9 +88,21 @@ def _test(state: RunState) -> str:
     return f"{loss(state.test.loss)} (perplexity {loss(state.test.perplexity)})"
 
 
+def _size(state: RunState) -> str:
+    if state.saved is None:
+        return ""
+    kind = f", the rest {state.saved.dtype}" if state.saved.bits < _PLAIN_BITS else ""
+    return f"{size(state.saved.size)}, {state.saved.bits:.2f} bits per weight{kind}"
+
+
 def _text(rows: list[tuple[str, str]]) -> str:
     room = max(len(name) for name, _ in rows)
     return "\n".join(["<lora_nb run>", *(f"  {name:<{room}}  {value}" for name, value in rows)])
+
+
+def _unbroken(rows: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The rows with names that long values beside them don't break into two lines."""
+    return [(name.replace(" ", "\N{NO-BREAK SPACE}"), value) for name, value in rows]
 
 
 def _picture(view: RunView, state: RunState, status: str) -> tuple[str, tuple[int, int], str]:

@@ -13,6 +13,7 @@ from lora_nb.runs.events import (
     Ended,
     Event,
     ModelReady,
+    ModelSaved,
     Notice,
     Progress,
     Record,
@@ -37,6 +38,7 @@ class RunState:
     valid: ValidLoss | None = None
     best: ValidLoss | None = None
     test: TestLoss | None = None
+    saved: ModelSaved | None = None
     ended: Ended | None = None
     paused: bool = False
     checkpoints: list[CheckpointSaved] = field(default_factory=list)
@@ -102,6 +104,8 @@ class RunState:
                 self.model = event
             case DataReady():
                 self.data = event
+            case ModelSaved():
+                self.saved = event
             case Ended():
                 self.ended = event
             case _:

@@ -75,8 +75,8 @@ def blank(width: float, height: float, dpi: float) -> Figure:
     return figure
 
 
-def axes_on(figure: Figure, top: float) -> Axes:
-    """Axes for losses over steps, whose upper edge is `top` inches below the figure's."""
+def axes_on(figure: Figure, top: float, *, across: str = "step", up: str = "loss") -> Axes:
+    """Axes whose upper edge is `top` inches below the figure's; `across`, `up` name them."""
     from matplotlib.ticker import MaxNLocator
 
     width, height = figure.get_size_inches()
@@ -95,8 +95,6 @@ def axes_on(figure: Figure, top: float) -> Axes:
         MaxNLocator(nbins=8, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1)
     )
     axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]))
-    axes.set_xlabel("step", fontproperties=font(), color=INK, labelpad=2)
-    figure.text(
-        left, 1 - (top - 0.06) / height, "loss", color=INK, fontproperties=font(), ha="right"
-    )
+    axes.set_xlabel(across, fontproperties=font(), color=INK, labelpad=2)
+    figure.text(left, 1 - (top - 0.06) / height, up, color=INK, fontproperties=font(), ha="right")
     return axes

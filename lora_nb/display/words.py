@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["duration", "gigabytes", "loss", "plain", "rate"]
+__all__ = ["duration", "gigabytes", "loss", "plain", "rate", "size"]
 
 
 def loss(value: float) -> str:
@@ -30,6 +30,14 @@ def rate(value: float) -> str:
 def gigabytes(value: float) -> str:
     """Memory given in GB: 0.42 GB, 12.4 GB."""
     return f"{value:.1f} GB" if value >= 9.995 else f"{value:.2f} GB"
+
+
+def size(count: int) -> str:
+    """Bytes as 83 kB, 12.4 MB, 4.1 GB."""
+    for factor, unit in ((1e9, "GB"), (1e6, "MB")):
+        if count >= factor:
+            return f"{count / factor:.1f} {unit}"
+    return f"{count / 1e3:.0f} kB"
 
 
 def duration(seconds: float) -> str:

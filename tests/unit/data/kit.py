@@ -106,6 +106,8 @@ class Options:
     max_seq_length: int = 2048
     long_rows: Literal["cut", "split", "drop", "error"] = "cut"
     batch_size: int = 2
+    split: str | None = None
+    split_seed: int = 0
 
 
 def byte_tokenizer(chat_template: str | None = None, **special: str) -> Any:
