@@ -8,6 +8,7 @@ would never reach the magic. A line with a prompt is turned into the call before
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from IPython.core.interactiveshell import InteractiveShell
 
@@ -26,7 +27,29 @@ def keep_questions(lines: list[str]) -> list[str]:
     """The lines of a cell, those with a question as a prompt made into calls."""
     if lines and lines[0].startswith("%%"):
         return lines
-    return [_call_of(line) for line in lines]
+    kept: list[str] = []
+    for group in _continued(lines):
+        whole = _joined(group)
+        made = _call_of(whole)
+        kept += group if made == whole else [made]
+    return kept
+
+
+def _continued(lines: list[str]) -> Iterator[list[str]]:
+    """Each line with those that continue it after a backslash."""
+    group: list[str] = []
+    for line in lines:
+        group.append(line)
+        if not line.rstrip().endswith("\\"):
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _joined(group: list[str]) -> str:
+    """A continued line as IPython joins it for magics."""
+    return " ".join([*(line.rstrip()[:-1] for line in group[:-1]), group[-1]])
 
 
 def _call_of(line: str) -> str:

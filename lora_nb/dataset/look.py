@@ -1,0 +1,112 @@
+"""Look at data: open it, have a worker measure it, or take what was measured before."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from functools import partial
+
+from lora_nb.config import DataConfig
+from lora_nb.data.measure import Measured
+from lora_nb.data.sources import Splits
+from lora_nb.data.survey import open_all, survey
+from lora_nb.dataset import cache
+from lora_nb.dataset.report import DataReport, mask_view
+from lora_nb.display.data_screen import DataScreen
+from lora_nb.display.live import watch
+from lora_nb.display.mask_view import MaskView
+from lora_nb.errors import LoraError
+from lora_nb.runs import attach, control, launch
+from lora_nb.runs.events import Ended
+from lora_nb.runs.folder import RunFolder
+
+__all__ = ["look_at", "look_at_row"]
+
+# With a model the worker looks at every row; here only the keys are wanted.
+_FEW = 2000
+
+
+def look_at(config: DataConfig) -> DataReport:
+    """A report on data; with a model, its tokens are counted in a worker, or were before.
+
+    Raises LoraError if the data is not there; what is wrong with rows is in the report.
+    """
+    config = _with_model(config)
+    splits = open_all(config)
+    if config.model is None:
+        return DataReport(config, splits, survey(splits, config))
+    screen = DataScreen(config.data)
+    seen = survey(splits, config, most=_FEW, sample=_FEW)
+    report = DataReport(config, splits, seen, _measured(config, splits, screen))
+    if screen.shows_pictures:
+        screen.finish(report.histogram(), report.alt_text)
+        report.drawn()
+    return report
+
+
+def look_at_row(config: DataConfig, place: int | str) -> MaskView:
+    """One row as training sees it; no other row is looked at."""
+    config = _with_model(config)
+    return mask_view(config, open_all(config), place)
+
+
+def _with_model(config: DataConfig) -> DataConfig:
+    """The embedded rows come with the embedded model."""
+    if config.model is None and config.data == "demo":
+        return dataclasses.replace(config, model="demo")
+    return config
+
+
+def _measured(config: DataConfig, splits: Splits, screen: DataScreen) -> Measured:
+    """Every row as tokens, counted; progress is shown on the screen.
+
+    Raises LoraError if the worker fails or is stopped.
+    """
+    key = cache.key_of(config, splits)
+    found = cache.find(key) if key else None
+    if found is not None:
+        return found
+    cache.tidy()
+    run = launch.start(config, cache.folder() / "runs")
+    _follow(run, screen)
+    found = _result(run)
+    # A model that had to be fetched first is there now.
+    if (key := key or cache.key_of(config, splits)) is not None:
+        cache.keep(key, found)
+    shutil.rmtree(run.path, ignore_errors=True)
+    return found
+
+
+def _follow(run: RunFolder, screen: DataScreen) -> None:
+    def interrupted(count: int) -> None:
+        if not run.is_alive:
+            return
+        if count == 1:
+            control.send(run, "stop")
+        else:
+            control.abort(run)
+
+    watch(
+        str(run.path),
+        partial(attach.follow, run),
+        on_interrupt=interrupted,
+        status=lambda: run.status,
+        screen=screen,
+    )
+
+
+def _result(run: RunFolder) -> Measured:
+    status = run.status
+    if status == "completed":
+        return Measured.from_json(run.report_path.read_text(encoding="utf-8"))
+    if status in ("stopped", "aborted"):
+        shutil.rmtree(run.path, ignore_errors=True)
+        raise LoraError("Interrupted: not every row was looked at, so nothing was counted.")
+    ends = [record.event for record in run.records() if isinstance(record.event, Ended)]
+    if ends:
+        raise LoraError(ends[-1].message)
+    words = run.log_tail(3)
+    raise LoraError(
+        "The worker that looks at the data is gone without a word (killed?)."
+        + (f" Its last words:\n{words}" if words else "")
+    )
