@@ -13,8 +13,11 @@ from lora_nb.errors import LoraError
 
 __all__ = ["Batch", "BatchPlan", "collate", "padded_length", "padding_waste"]
 
-_PAD_TO = 8
-_JITTER = 0.1
+# Lengths that batches are dealt by differ from the true ones by this share and one token, so that
+# epochs differ while rows of like length stay together.
+_JITTER = 0.03
+# Padded lengths are this many in each octave: every new shape costs a new graph.
+_STEPS = 32
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ class BatchPlan:
         bits = np.random.PCG64(np.random.SeedSequence([self.seed, epoch]))
         ties = bits.random_raw(rows)
         noise = (bits.random_raw(rows) >> np.uint64(11)).astype(np.float64) / 2**53
-        near = self._lengths * (1 + _JITTER * noise) + _PAD_TO * noise
+        near = self._lengths * (1 + _JITTER * noise) + noise
         order = np.lexsort((ties, near))
         tail = int(bits.random_raw(1)[0] % np.uint64(self.per_epoch))
         batches = _cut(order, self.batch_size, tail)
@@ -111,16 +114,18 @@ def _chunks(rows: list[int], size: int) -> list[list[int]]:
     return [rows[i : i + size] for i in range(0, len(rows), size)]
 
 
-def padded_length(longest: int, pad_to: int = _PAD_TO, limit: int | None = None) -> int:
+def padded_length(longest: int, pad_to: int | None = None, limit: int | None = None) -> int:
     """One plus a multiple of `pad_to` that holds `longest` tokens, not over `limit`.
 
-    A batch of L tokens gives the model L - 1 inputs, hence the one.
+    A batch of L tokens gives the model L - 1 inputs, hence the one. Without `pad_to` the multiple
+    grows with the length, so that at most a sixteenth is padding and there are few shapes.
     """
+    pad_to = pad_to or max(2, (1 << max(longest, 1).bit_length() - 1) // _STEPS)
     length = 1 + pad_to * (-(-max(longest - 1, 1) // pad_to))
     return length if limit is None else max(longest, min(length, limit))
 
 
-def collate(rows: Sequence[Encoded], pad_to: int = _PAD_TO, limit: int | None = None) -> Batch:
+def collate(rows: Sequence[Encoded], pad_to: int | None = None, limit: int | None = None) -> Batch:
     """Rows side by side, padded with 0 on the right; padding is never trained.
 
     Inputs are `tokens[:, :-1]`, targets `tokens[:, 1:]` where `trained[:, 1:]`.

@@ -175,5 +175,6 @@ def test_plain_sgd_is_the_gradient_itself(model: Path) -> None:
         other, mx.array(collate(rows).tokens), ends
     )
     optim.SGD(learning_rate=0.5).update(other, gradient)
-    assert distance(copied(net), copied(other)) < 1e-6
-    assert distance(copied(net), before) > 1e-4
+    moved = distance(copied(net), before)
+    assert moved > 1e-4
+    assert distance(copied(net), copied(other)) < 1e-5 * moved
