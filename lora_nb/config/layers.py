@@ -55,20 +55,27 @@ def load(
     layers = [_for_verb(layer, kind) for layer in layers]
     layers.insert(0, _demo_defaults(kind, layers))
     values, owners = _merged(layers)
-    problems: list[str] = []
-    config: Config | None = None
-    try:
-        config = kind(**values)
-    except ValidationError as error:
-        details = without_variants(error.errors())
-        problems += [_problem(detail, kind, owners, given) for detail in details]
-    if config is not None:
-        problems += [
-            f"{_place(path, owners, given, kind)}: {text}" for path, text in rules.broken_by(config)
-        ]
-    if problems or config is None:
+    config, details = _built(kind, values)
+    problems = [_problem(detail, kind, owners, given) for detail in details]
+    problems += [
+        f"{_place(path, owners, given, kind)}: {text}" for path, text in rules.broken_by(config)
+    ]
+    if problems:
         raise listed(dict.fromkeys(problems))
     return config
+
+
+def _built(kind: type[Config], values: Mapping[str, Any]) -> tuple[Config, list[Mapping[str, Any]]]:
+    """A config and what is wrong with the values; those that are wrong have their defaults in it.
+
+    So what the right ones break together is found in the same go.
+    """
+    try:
+        return kind(**values), []
+    except ValidationError as error:
+        details = list(without_variants(error.errors()))
+    wrong = {str(detail["loc"][0]) for detail in details}
+    return kind(**{key: value for key, value in values.items() if key not in wrong}), details
 
 
 def _for_verb(layer: Layer, kind: type[Any]) -> Layer:

@@ -126,3 +126,15 @@ def test_the_demo_brings_options_that_suit_it_below_all_others() -> None:
 def test_a_key_without_a_value_counts_as_not_given(tmp_path: Path) -> None:
     file = file_of(tmp_path, "batch_size:\nlr_schedule:\nlora_parameters:\n")
     assert load(TrainConfig, file=file) == load(TrainConfig)
+
+
+def test_what_values_break_together_is_told_beside_what_is_wrong_with_single_ones() -> None:
+    flags = {"num_layers": "-3", "batch_size": "x", "epochs": "1", "iters": "3", "foo": "1"}
+    with pytest.raises(LoraError) as caught:
+        load(TrainConfig, flags=flags)
+    text = str(caught.value)
+    assert text.startswith("4 problems:")
+    assert "--batch-size: 'x' is not a whole number." in text
+    assert "foo: not an option." in text
+    assert "--epochs: given beside iters. Give one of the two." in text
+    assert "--num-layers: -3 blocks can't be trained" in text
