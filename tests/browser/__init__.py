@@ -1,0 +1,1 @@
+"""The magics in a real JupyterLab, driven through Chromium."""

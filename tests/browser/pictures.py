@@ -1,0 +1,62 @@
+"""Pictures of the quick start in JupyterLab, for the docs: python -m tests.browser.pictures DIR."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import sync_playwright
+
+from tests.browser.chromium import launch
+from tests.browser.lab import Lab
+from tests.browser.server import LabServer
+
+PROMPT = """table: singers
+columns: name, age, country
+Q: How old is Bob?"""
+CELLS = (
+    "run = %lora_train --model demo --data demo --iters 100 --steps-per-eval 20",
+    f"%%lora_generate --compare --model demo\n{PROMPT}",
+    "%lora_runs",
+)
+THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
+
+
+def take(folder: Path) -> None:
+    """Run the quick start, and write a picture of it in each theme to `folder`."""
+    with tempfile.TemporaryDirectory() as base, sync_playwright() as playwright:
+        server = LabServer(Path(base))
+        browser = launch(playwright)
+        context = browser.new_context(viewport={"width": 960, "height": 785})
+        try:
+            _shoot(Lab(server, context, server.root), folder)
+        finally:
+            browser.close()
+            server.close()
+
+
+def _shoot(lab: Lab, folder: Path) -> None:
+    notebook = lab.open(lab.write(["%load_ext lora_nb", *CELLS], "quickstart.ipynb"))
+    notebook.toggle_files()
+    notebook.run_all(seconds=600)
+    notebook.save()
+    for name, theme in THEMES.items():
+        notebook.theme(theme)
+        notebook.choose(0)
+        notebook.element(0)
+        notebook.page.wait_for_timeout(1000)
+        path = folder / f"quickstart-{name}.png"
+        notebook.page.screenshot(path=path)
+        _shrink(path)
+
+
+def _shrink(path: Path) -> None:
+    with Image.open(path) as picture:
+        small = picture.convert("RGB").quantize(128, dither=Image.Dither.NONE)
+    small.save(path, optimize=True)
+
+
+if __name__ == "__main__":
+    take(Path(sys.argv[1]))
