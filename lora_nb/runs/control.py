@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -49,15 +50,14 @@ def send(run: RunFolder, name: RequestName, **values: Any) -> None:
 def abort(run: RunFolder) -> None:
     """End the worker at once, without saving: asked first, killed after a few seconds."""
     pid = _worker_pid(run, _GRACE_SECONDS)
+    if pid is None:
+        return
     for wanted in (signal.SIGTERM, signal.SIGKILL):
         # Only while the lock is held is the process id certain to be the worker's.
-        if pid is None or not run.is_alive:
-            return
-        try:
-            os.kill(pid, wanted)
-        except ProcessLookupError:
-            return
-        _wait_for_end(run, _GRACE_SECONDS)
+        if run.is_alive:
+            with suppress(ProcessLookupError):
+                os.kill(pid, wanted)
+            _wait_for_end(run, _GRACE_SECONDS)
     _end_for(run)
 
 
