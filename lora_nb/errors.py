@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from lora_nb.redact import redacted
+
 __all__ = ["LoraError", "did_you_mean", "listed"]
 
 
@@ -11,8 +13,11 @@ class LoraError(Exception):
     """An error that a user can act on: what is wrong, where, and what to do.
 
     In a notebook it shows as its message alone, without a traceback, and the cell still fails
-    (IPython asks exceptions for `_render_traceback_`).
+    (IPython asks exceptions for `_render_traceback_`). Secrets are taken out of the message.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(redacted(message))
 
     def _render_traceback_(self) -> list[str]:
         return [f"LoraError: {self}"]

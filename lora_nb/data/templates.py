@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lora_nb.data.faults import RowError, shorten
+from lora_nb.data.limits import TooMuchError, bounded
 from lora_nb.data.messages import ROLES
 from lora_nb.data.tokenizer import Tokenizer, eos_ids, id_of
 from lora_nb.errors import LoraError
@@ -26,6 +27,15 @@ CHATML = (
 )
 
 _END = "<|im_end|>"
+# A real template takes thousandths of a second, and some kilobytes.
+_SECONDS = 10.0
+_TRIAL_SECONDS = 5.0
+_MEMORY = 2_000_000_000
+_LONGEST_TRIAL = 2_000_000
+_TRIAL: list[dict[str, Any]] = [
+    {"role": "user", "content": "How are you?"},
+    {"role": "assistant", "content": "Fine."},
+]
 Origin = Literal["model", "file", "chatml"]
 Messages = list[dict[str, Any]]
 
@@ -87,7 +97,11 @@ class Template:
             options["chat_template"] = self.text
             tokenizer = _plain(tokenizer)
         try:
-            return tokenizer.apply_chat_template(messages, **options)
+            # Memory only where text is made: what makes tokens of it ends the process without.
+            with bounded(_SECONDS, 0 if tokenize else _MEMORY):
+                return tokenizer.apply_chat_template(messages, **options)
+        except TooMuchError as error:
+            raise LoraError(f"The chat template was cut off: {error}. {_OTHER}") from None
         except Exception as error:
             if type(error).__name__ == "TemplateSyntaxError":
                 raise LoraError(f"The chat template is not valid Jinja: {error}") from error
@@ -97,6 +111,26 @@ class Template:
                 "Change the row, or give another template with --chat-template.",
                 value=shorten([message.get("role") for message in messages]),
             ) from error
+
+
+_OTHER = "Give another template with --chat-template."
+
+
+def _tried(template: Template, tokenizer: Tokenizer) -> Template:
+    """The template, if it copes with a short conversation in reasonable time and length."""
+    try:
+        with bounded(_TRIAL_SECONDS):
+            text = template.render(tokenizer, _TRIAL)
+    except TooMuchError as error:
+        raise LoraError(f"The chat template was cut off: {error}. {_OTHER}") from None
+    except RowError:
+        # Some take other roles only; the rows will show it.
+        return template
+    if len(text) > _LONGEST_TRIAL:
+        raise LoraError(
+            f"The chat template makes {len(text):,} characters of a few words. {_OTHER}"
+        )
+    return template
 
 
 def _plain(tokenizer: Tokenizer) -> Tokenizer:
@@ -121,10 +155,10 @@ def resolve_template(tokenizer: Tokenizer, path: str | None) -> Template:
     if path is not None:
         text = _from_file(path)
         _compile(text, path)
-        return Template(text, "file", path=path)
+        return _tried(Template(text, "file", path=path), tokenizer)
     if tokenizer.chat_template is not None or getattr(tokenizer, "has_chat_template", False):
         own = tokenizer.chat_template
-        return Template(own if isinstance(own, str) else None, "model")
+        return _tried(Template(own if isinstance(own, str) else None, "model"), tokenizer)
     ends = eos_ids(tokenizer)
     eos = tokenizer.eos_token_id
     taught = id_of(tokenizer, _END) in ends

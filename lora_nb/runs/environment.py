@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import sysconfig
 from collections.abc import Mapping
+from pathlib import Path
 
 from lora_nb.runs import blas, compiler, cpus
 
@@ -14,17 +17,33 @@ def worker_environment(base: Mapping[str, str]) -> dict[str, str]:
     """`base` with what a worker needs: UTF-8, unbuffered logs, and on a Linux CPU a fast BLAS.
 
     What the user has set stays, and nothing changes in this process. On macOS and with a GPU only
-    the first two, and the parallel tokenizer, are added.
+    the first ones, and the parallel tokenizer, are added. The worker imports nothing from its
+    working folder, which may be that of a model with a `torch.py` in it.
     """
     environment = dict(base)
+    environment["PYTHONSAFEPATH"] = "1"
+    if places := _python_path(base.get("PYTHONPATH", "")):
+        environment["PYTHONPATH"] = places
     environment["PYTHONUTF8"] = "1"
     environment["PYTHONUNBUFFERED"] = "1"
     # Said aloud, or tokenizers turns it off with a warning when MLX starts its compiler.
     environment.setdefault("TOKENIZERS_PARALLELISM", "true")
+    # MLX would end at once; without it, the system's own is taken.
+    if not Path(environment.get("TMPDIR", os.sep)).is_dir():
+        del environment["TMPDIR"]
     if sys.platform == "linux" and blas.on_cpu():
         _add_blas(environment)
         _add_compiler(environment)
     return environment
+
+
+def _python_path(given: str) -> str:
+    """PYTHONPATH without blank places, which mean the working folder, and with this package."""
+    places = [place for place in given.split(os.pathsep) if place]
+    here = str(Path(__file__).resolve().parents[2])
+    if here not in (*places, sysconfig.get_path("purelib"), sysconfig.get_path("platlib")):
+        places.append(here)
+    return os.pathsep.join(places)
 
 
 def _add_blas(environment: dict[str, str]) -> None:

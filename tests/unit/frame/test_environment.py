@@ -18,6 +18,7 @@ from lora_nb.runs import blas, compiler, cpus
 from lora_nb.runs.cache import cache_folder
 from lora_nb.runs.environment import worker_environment
 
+ROOT = Path(__file__).resolve().parents[3]
 LIBRARY = Path("/cache/blas.so")
 GOOD = compiler.Compiler("/usr/bin/g++", works=True)
 
@@ -50,6 +51,8 @@ def test_a_worker_on_a_cpu_gets_all_of_it(cache: Path) -> None:
         "HF_TOKEN": "t",
         "PYTHONUTF8": "1",
         "PYTHONUNBUFFERED": "1",
+        "PYTHONSAFEPATH": "1",
+        "PYTHONPATH": str(ROOT),
         "TOKENIZERS_PARALLELISM": "true",
         "LD_PRELOAD": str(LIBRARY),
         "OPENBLAS_NUM_THREADS": "5",
@@ -58,11 +61,11 @@ def test_a_worker_on_a_cpu_gets_all_of_it(cache: Path) -> None:
 
 
 @pytest.mark.usefixtures("cpu")
-def test_what_the_user_has_set_stays() -> None:
+def test_what_the_user_has_set_stays(tmp_path: Path) -> None:
     mine = {
         "LD_PRELOAD": "/mine.so",
         "OPENBLAS_NUM_THREADS": "1",
-        "TMPDIR": "/scratch",
+        "TMPDIR": str(tmp_path),
         "TOKENIZERS_PARALLELISM": "false",
     }
     made = worker_environment(mine)
@@ -70,6 +73,19 @@ def test_what_the_user_has_set_stays() -> None:
     assert {**made, "LD_PRELOAD": "/mine.so"}.items() >= mine.items()
     assert "OPENBLAS_NUM_THREADS" not in worker_environment({"OMP_NUM_THREADS": "2"})
     assert worker_environment(made) == made, "applying it twice changes nothing"
+
+
+@pytest.mark.usefixtures("cpu")
+def test_a_worker_imports_nothing_from_where_it_works() -> None:
+    """A blank place in PYTHONPATH means the working folder, which may be that of a model."""
+    made = worker_environment({"PYTHONPATH": f":/mine::{ROOT}:"})
+    assert made["PYTHONPATH"] == f"/mine:{ROOT}"
+    assert made["PYTHONSAFEPATH"] == "1"
+
+
+@pytest.mark.usefixtures("cpu")
+def test_a_folder_for_temporary_files_that_is_gone_is_not_handed_on(cache: Path) -> None:
+    assert worker_environment({"TMPDIR": "/no/such"})["TMPDIR"] == str(cache / "tmp")
 
 
 @pytest.mark.usefixtures("cpu")
@@ -92,6 +108,8 @@ def test_a_gpu_needs_neither_blas_nor_compiler(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(blas, "on_cpu", lambda: False)
     assert set(worker_environment({})) == {
         "PYTHONUTF8",
+        "PYTHONPATH",
+        "PYTHONSAFEPATH",
         "PYTHONUNBUFFERED",
         "TOKENIZERS_PARALLELISM",
     }
