@@ -22,11 +22,15 @@ _STEPS = 32
 
 @dataclass(frozen=True)
 class Batch:
-    """Padded rows: `tokens` int32 [B, L], `trained` bool [B, L], `lengths` int32 [B]."""
+    """Padded rows: `tokens` int32 [B, L], `trained` bool [B, L], `lengths` int32 [B].
+
+    `parts` int32 [B, L] numbers the rows within packed sequences, -1 being padding.
+    """
 
     tokens: NDArray[np.int32]
     trained: NDArray[np.bool_]
     lengths: NDArray[np.int32]
+    parts: NDArray[np.int32] | None = None
 
 
 class BatchPlan:
@@ -139,7 +143,16 @@ def collate(rows: Sequence[Encoded], pad_to: int | None = None, limit: int | Non
     for place, row in enumerate(rows):
         tokens[place, : len(row.ids)] = row.ids
         trained[place, : len(row.ids)] = row.trained
-    return Batch(tokens, trained, lengths)
+    return Batch(tokens, trained, lengths, _parts(rows, shape))
+
+
+def _parts(rows: Sequence[Encoded], shape: tuple[int, int]) -> NDArray[np.int32] | None:
+    if all(row.parts is None for row in rows):
+        return None
+    parts = np.full(shape, -1, np.int32)
+    for place, row in enumerate(rows):
+        parts[place, : len(row.ids)] = 0 if row.parts is None else row.parts
+    return parts
 
 
 def padding_waste(lengths: Sequence[int], plan: BatchPlan) -> float:

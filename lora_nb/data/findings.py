@@ -72,6 +72,10 @@ class Ledger:
             )  # fmt: skip
         self._found[key] = new
 
+    def has(self, code: str, split: str = "") -> bool:
+        """Whether such a fault was noted in a split."""
+        return any(key[0] == split and key[2] == code for key in self._found)
+
     def row(self, severity: Severity, error: RowError, split: str = "") -> None:
         """Notes a row that cannot be used."""
         self.add(

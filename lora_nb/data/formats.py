@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, Literal, Protocol
 
 from lora_nb.data.faults import RowError, shorten
-from lora_nb.data.messages import ROLES, check_messages, check_text, named
+from lora_nb.data.messages import ROLES, check_messages, check_text, check_whole, named
 from lora_nb.errors import did_you_mean
 
 __all__ = ["Features", "Kind", "kind_of", "text_of", "to_messages", "tools_of"]
@@ -90,6 +90,7 @@ def tools_of(row: Mapping[str, Any]) -> list[dict[str, Any]] | None:
                 remedy,
                 value=shorten(tool),
             )
+    check_whole(tools, "'tools'")
     return tools or None
 
 

@@ -11,9 +11,9 @@ from lora_nb.data.rows import Rows
 from lora_nb.data.sources import SPLITS, Splits
 from lora_nb.errors import LoraError, did_you_mean
 
-__all__ = ["open_custom", "open_named"]
+__all__ = ["ALIASES", "open_custom", "open_named"]
 
-_ALIASES = {
+ALIASES = {
     "train": ("train",),
     "valid": ("valid", "validation", "val", "dev"),
     "test": ("test",),
@@ -31,7 +31,7 @@ def open_named(name: str) -> Splits:
     if not isinstance(loaded, Mapping):
         raise LoraError(f"Data set '{name}' did not come with splits.")
     splits = Splits()
-    for ours, names in _ALIASES.items():
+    for ours, names in ALIASES.items():
         theirs = next((each for each in names if each in loaded), None)
         if theirs is not None:
             setattr(splits, ours, _table(loaded[theirs], ours, f"{name} {theirs}", {}))

@@ -36,19 +36,23 @@ class _Index:
     start: NDArray[np.int64]
     end: NDArray[np.int64]
     line: NDArray[np.int64]
+    lines: int
     size: int
 
 
 class JsonlRows(Rows):
     """Rows of a .jsonl file: always UTF-8, with or without BOM, LF or CRLF, blank lines skipped.
 
+    Places are `train.jsonl:12`, the line counted from 1; with a label they are `df[11]`.
+
     The file is read by offset and never mapped: a file cut short under a map would kill the
     process that reads it.
     """
 
-    def __init__(self, path: Path, name: str) -> None:
+    def __init__(self, path: Path, name: str, label: str = "") -> None:
         self.name = name
         self.path = path
+        self._label = label
         try:
             self._fd = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         except OSError as error:
@@ -63,7 +67,18 @@ class JsonlRows(Rows):
         return len(self._index.line)
 
     def where(self, index: int) -> str:
-        return f"{self.path.name}:{self._index.line[index]}"
+        line = self._index.line[index]
+        return f"{self._label}[{line - 1}]" if self._label else f"{self.path.name}:{line}"
+
+    @property
+    def lines(self) -> int:
+        """The lines of the file, blank ones too."""
+        return self._index.lines
+
+    @property
+    def has_mark(self) -> bool:
+        """Whether the file begins with a byte order mark."""
+        return _read(self._fd, len(_BOM), 0) == _BOM
 
     def row(self, index: int) -> dict[str, Any]:
         raw = self.raw(index)
@@ -156,7 +171,7 @@ def _index(fd: int, path: Path) -> _Index:
         if keep[number] and _is_blank(fd, int(starts[number]), int(ends[number])):
             keep[number] = False
     lines = np.flatnonzero(keep)
-    return _Index(starts[lines], ends[lines], lines + 1, size)
+    return _Index(starts[lines], ends[lines], lines + 1, len(ends), size)
 
 
 def _starts_blank(

@@ -33,7 +33,8 @@ class SplitMeasure:
     """One split in tokens.
 
     `lengths` is of the rows as they are, before they are cut, split or dropped; `sequences`,
-    `tokens`, `trained` and `padding` (a share of all tokens in batches) are of what is trained on.
+    `tokens`, `trained` and `padding` (a share of all tokens in batches) are of what is trained on;
+    `broken` numbers the rows that cannot be used.
     """
 
     rows: int
@@ -46,6 +47,7 @@ class SplitMeasure:
     cut_tokens: int
     skipped: int
     dropped: int
+    broken: tuple[int, ...]
     padding: float
     fingerprint: str
 
@@ -75,7 +77,8 @@ class Measured:
 
 def _split(values: Mapping[str, Any]) -> SplitMeasure:
     counts = tuple((int(length), int(count)) for length, count in values["lengths"]["counts"])
-    return SplitMeasure(**{**values, "lengths": Lengths(counts)})
+    broken = tuple(int(number) for number in values["broken"])
+    return SplitMeasure(**{**values, "lengths": Lengths(counts), "broken": broken})
 
 
 def _finding(values: Mapping[str, Any]) -> Finding:
@@ -129,6 +132,7 @@ def _measured(
         cut_tokens=prepared.cut_tokens,
         skipped=prepared.skipped,
         dropped=prepared.dropped,
+        broken=tuple(prepared.broken),
         padding=padding_waste(sizes, plan),
         fingerprint=fingerprint,
     )

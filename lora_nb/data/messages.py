@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import json
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from lora_nb.data.faults import RowError, shorten
 from lora_nb.errors import did_you_mean
 
-__all__ = ["ROLES", "check_messages", "check_text", "named", "order_fault"]
+__all__ = [
+    "ROLES",
+    "check_messages",
+    "check_text",
+    "check_whole",
+    "empty_part",
+    "named",
+    "order_fault",
+]
 
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function", "ipython"})
 _RESULTS = frozenset({"tool", "function", "ipython"})
@@ -58,6 +67,20 @@ def check_text(value: object, name: str) -> str:
     return value
 
 
+def check_whole(value: object, name: str) -> None:
+    """RowError if somewhere in a value there is half of a character."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise RowError(
+            "surrogate",
+            f"{name} holds half of a character (an unpaired surrogate).",
+            "Replace it: it cannot be written as UTF-8.",
+            value=shorten(ascii(text[max(0, error.start - 10) : error.start + 10])),
+        ) from error
+
+
 def check_messages(value: object, name: str, roles: Collection[str]) -> list[dict[str, Any]]:
     """Messages with known roles and contents; keys that hold null are left out.
 
@@ -93,6 +116,8 @@ def _message(value: object, name: str, roles: Collection[str]) -> dict[str, Any]
             "Write it as the tool calls of a chat API, or leave it out.",
             value=shorten(calls),
         )
+    if len(message) > 1 + ("content" in message):
+        check_whole({k: v for k, v in message.items() if k != "content"}, name)
     if "content" in message:
         message["content"] = check_text(message["content"], f"{name}.content")
     elif not (role == "assistant" and (calls or message.get("reasoning_content"))):
@@ -174,7 +199,7 @@ def _joined(parts: list[dict[str, Any]], name: str) -> str:
     return "".join(texts)
 
 
-def order_fault(messages: list[dict[str, Any]]) -> str:
+def order_fault(messages: Sequence[dict[str, Any]]) -> str:
     """What is unusual in the order of the roles, or an empty string."""
     before = ""
     for number, message in enumerate(messages):
@@ -190,4 +215,23 @@ def order_fault(messages: list[dict[str, Any]]) -> str:
         before = role
     if before != "assistant":
         return f"the last message is a {before} message, not an answer of the assistant"
+    return ""
+
+
+def empty_part(content: str | Sequence[dict[str, Any]], kind: str) -> str:
+    """The first part of a row that holds nothing but blanks, by its name, or an empty string.
+
+    A system message may be empty.
+    """
+    if isinstance(content, str):
+        return "" if content.strip() else "the text"
+    for place, message in enumerate(content):
+        text = message.get("content")
+        if text is None or text.strip() or message["role"] in _SYSTEMS:
+            continue
+        if message.get("tool_calls") or message.get("reasoning_content"):
+            continue
+        if kind == "completions":
+            return "the completion" if place else "the prompt"
+        return f"message {place + 1}"
     return ""

@@ -26,6 +26,8 @@ _STRIDE = 200
 class Prepared:
     """The sequences to train on, with the place of each; `row` numbers the row it is from.
 
+    `broken` numbers the rows that cannot be used.
+
     `tokens` and `trained` count over `encoded`. Rows without a target are left out
     (`skipped`), rows dropped for their length too (`dropped`).
     """
@@ -39,6 +41,7 @@ class Prepared:
     cut_tokens: int = 0
     skipped: int = 0
     dropped: int = 0
+    broken: list[int] = field(default_factory=list)
     kinds: Counter[str] = field(default_factory=Counter)
     findings: list[Finding] = field(default_factory=list)
 
@@ -80,14 +83,13 @@ def scan(
     """
     prepared = Prepared()
     total = len(rows)
-    broken = 0
     for number in range(total):
         where = rows.where(number)
         try:
             row = rows.row(number)
             parts = encoder.encode(row, where) if used else encoder.look(row, where)
         except RowError as error:
-            broken += 1
+            prepared.broken.append(number)
             ledger.row("error" if used else "warning", error, rows.name)
         else:
             if used:
@@ -97,7 +99,7 @@ def scan(
         if progress is not None and (number + 1 == total or (number + 1) % _STRIDE == 0):
             progress(number + 1, total)
     _note_lengths(prepared, rows, encoder, ledger)
-    if not total or (used and not broken and not prepared.encoded):
+    if not total or (used and not prepared.broken and not prepared.encoded):
         _note_nothing(rows, ledger, "error" if used and needed else "warning")
     return prepared
 

@@ -8,7 +8,7 @@ from itertools import accumulate
 from typing import Any
 
 from lora_nb.data.faults import RowError, shorten
-from lora_nb.data.rows import Rows
+from lora_nb.data.rows import Rows, combined
 from lora_nb.errors import LoraError
 
 __all__ = ["ConcatRows", "RecordRows", "TableRows", "rows_of"]
@@ -46,16 +46,16 @@ class RecordRows(Rows):
 
     def __init__(self, records: Sequence[Any], name: str) -> None:
         self.name = name
-        self._records = records
+        self.records = records
 
     def __len__(self) -> int:
-        return len(self._records)
+        return len(self.records)
 
     def where(self, index: int) -> str:
         return f"{self.name}[{index}]"
 
     def row(self, index: int) -> dict[str, Any]:
-        record = self._records[index]
+        record = self.records[index]
         if isinstance(record, dict):
             return record
         if isinstance(record, Mapping):
@@ -98,6 +98,13 @@ class TableRows(RecordRows):
             return row
         return {**row, **{ours: row.get(theirs) for ours, theirs in self._renamed.items()}}
 
+    def fingerprint(self) -> str:
+        """From the data set's own, which names its content without reading it."""
+        own = getattr(self.records, "_fingerprint", None)
+        if not isinstance(own, str):
+            return super().fingerprint()
+        return combined("table", own, *(f"{a}={b}" for a, b in sorted(self._renamed.items())))
+
 
 class ConcatRows(Rows):
     """Several Rows after one another; each row keeps its own place."""
@@ -125,6 +132,10 @@ class ConcatRows(Rows):
     def find(self, text: str) -> Iterator[int]:
         for start, part in zip(self._starts, self._parts, strict=False):
             yield from (start + index for index in part.find(text))
+
+    def fingerprint(self) -> str:
+        """From those of the parts."""
+        return combined("parts", *(part.fingerprint() for part in self._parts))
 
 
 def _frame_records(frame: Any) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from typing import Any, overload
 from lora_nb.data.faults import RowError
 from lora_nb.data.search import Needle
 
-__all__ = ["Rows"]
+__all__ = ["Rows", "combined"]
 
 
 class Rows(Sequence[dict[str, Any]]):
@@ -69,3 +69,11 @@ class Rows(Sequence[dict[str, Any]]):
 
     def __repr__(self) -> str:
         return f"<{self.name}: {len(self)} rows>"
+
+
+def combined(*parts: str) -> str:
+    """sha256 (hex) of some texts, their ends included."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(f"{len(part)}:{part}".encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()

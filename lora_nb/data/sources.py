@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from lora_nb.config.rules import parse_shares
 from lora_nb.data.formats import Features
 from lora_nb.data.jsonl import JsonlRows
+from lora_nb.data.mark import read_mark
 from lora_nb.data.rows import Rows
 from lora_nb.data.splitting import split_rows
 from lora_nb.errors import LoraError, did_you_mean
@@ -163,12 +164,14 @@ def _near(path: Path) -> str:
 
 def _folder(path: Path, need: Sequence[str]) -> Splits:
     splits = Splits()
+    mark = read_mark(path)
+    labels = mark.labels if mark else {}
     for name in SPLITS:
         file = path / f"{name}.jsonl"
         if not file.is_file():
             continue
         try:
-            setattr(splits, name, JsonlRows(file, name))
+            setattr(splits, name, JsonlRows(file, name, labels.get(name, "")))
         except LoraError as error:
             if name in _used(need):
                 raise

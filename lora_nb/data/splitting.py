@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+
+import numpy as np
 
 from lora_nb.data.faults import RowError
-from lora_nb.data.rows import Rows
+from lora_nb.data.rows import Rows, combined
 from lora_nb.errors import LoraError
 
 __all__ = ["PickedRows", "split_rows"]
@@ -16,23 +18,36 @@ _NAMES = ("train", "valid", "test")
 
 
 class PickedRows(Rows):
-    """Some rows of others, under their own split's name; places stay those of the source."""
+    """Some rows of others, under their own split's name, in their order.
+
+    Places stay those of the source.
+    """
 
     def __init__(self, rows: Rows, numbers: Sequence[int], name: str) -> None:
         self.name = name
         self._rows = rows
-        self._numbers = list(numbers)
+        self._numbers = np.asarray(numbers, np.int64)
 
     def __len__(self) -> int:
         return len(self._numbers)
 
     def row(self, index: int) -> dict[str, object]:
         """The row of the source that is number `index` here."""
-        return self._rows.row(self._numbers[index])
+        return self._rows.row(int(self._numbers[index]))
 
     def where(self, index: int) -> str:
         """Its place in the source."""
-        return self._rows.where(self._numbers[index])
+        return self._rows.where(int(self._numbers[index]))
+
+    def find(self, text: str) -> Iterator[int]:
+        """As the source finds them, which may be faster than looking into every row."""
+        places = {number: index for index, number in enumerate(self._numbers.tolist())}
+        return (places[number] for number in self._rows.find(text) if number in places)
+
+    def fingerprint(self) -> str:
+        """From that of the source, and which rows these are."""
+        numbers = hashlib.sha256(self._numbers.tobytes()).hexdigest()
+        return combined("picked", self._rows.fingerprint(), numbers)
 
 
 def split_rows(rows: Rows, shares: Sequence[float], seed: int) -> dict[str, Rows]:

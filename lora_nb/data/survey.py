@@ -115,6 +115,7 @@ class _Looked(Rows):
         self._kinds: Counter[str] = Counter()
         self._keys: Counter[str] = Counter()
         self._sizes: list[int] = []
+        self._described = 0
 
     def __len__(self) -> int:
         return len(self._numbers)
@@ -124,6 +125,10 @@ class _Looked(Rows):
 
     def row(self, index: int) -> dict[str, Any]:
         row = self._rows.row(int(self._numbers[index]))
+        if index < self._described:
+            # Read again, to compare it with another one.
+            return row
+        self._described = index + 1
         self._keys.update(map(str, row))
         try:
             kind = kind_of(row, self._options)

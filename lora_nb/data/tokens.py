@@ -44,13 +44,15 @@ class Encoded:
     """One trained sequence: `ids` int32 and `trained` bool of the same length.
 
     `trained[j]` says that token j is a target; `trained[0]` is False, nothing predicts it.
-    `cut` counts the tokens that `max_seq_length` took off its end.
+    `cut` counts the tokens that `max_seq_length` took off its end. `parts` int32 numbers the row of
+    each token, if there are several.
     """
 
     ids: NDArray[np.int32]
     trained: NDArray[np.bool_]
     kind: Kind
     cut: int = 0
+    parts: NDArray[np.int32] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)

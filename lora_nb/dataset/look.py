@@ -11,6 +11,7 @@ from lora_nb.data.measure import Measured
 from lora_nb.data.sources import Splits
 from lora_nb.data.survey import open_all, survey
 from lora_nb.dataset import cache
+from lora_nb.dataset.account import Account
 from lora_nb.dataset.report import DataReport, mask_view
 from lora_nb.display.data_screen import DataScreen
 from lora_nb.display.live import watch
@@ -20,24 +21,28 @@ from lora_nb.runs import attach, control, launch
 from lora_nb.runs.events import Ended
 from lora_nb.runs.folder import RunFolder
 
-__all__ = ["look_at", "look_at_row"]
+__all__ = ["look_at", "look_at_row", "measure_all", "with_model"]
 
 # With a model the worker looks at every row; here only the keys are wanted.
 _FEW = 2000
 
 
-def look_at(config: DataConfig) -> DataReport:
+def look_at(
+    config: DataConfig, *, screen: DataScreen | None = None, fixed: Account | None = None
+) -> DataReport:
     """A report on data; with a model, its tokens are counted in a worker, or were before.
+
+    `fixed` says of what it is a cleaned copy.
 
     Raises LoraError if the data is not there; what is wrong with rows is in the report.
     """
-    config = _with_model(config)
+    config = with_model(config)
     splits = open_all(config)
     if config.model is None:
-        return DataReport(config, splits, survey(splits, config))
-    screen = DataScreen(config.data)
+        return DataReport(config, splits, survey(splits, config), fixed=fixed)
+    screen = screen or DataScreen(config.data)
     seen = survey(splits, config, most=_FEW, sample=_FEW)
-    report = DataReport(config, splits, seen, _measured(config, splits, screen))
+    report = DataReport(config, splits, seen, measure_all(config, splits, screen), fixed)
     if screen.shows_pictures:
         screen.finish(report.histogram(), report.alt_text)
         report.drawn()
@@ -46,18 +51,18 @@ def look_at(config: DataConfig) -> DataReport:
 
 def look_at_row(config: DataConfig, place: int | str) -> MaskView:
     """One row as training sees it; no other row is looked at."""
-    config = _with_model(config)
+    config = with_model(config)
     return mask_view(config, open_all(config), place)
 
 
-def _with_model(config: DataConfig) -> DataConfig:
+def with_model(config: DataConfig) -> DataConfig:
     """The embedded rows come with the embedded model."""
     if config.model is None and config.data == "demo":
         return dataclasses.replace(config, model="demo")
     return config
 
 
-def _measured(config: DataConfig, splits: Splits, screen: DataScreen) -> Measured:
+def measure_all(config: DataConfig, splits: Splits, screen: DataScreen) -> Measured:
     """Every row as tokens, counted; progress is shown on the screen.
 
     Raises LoraError if the worker fails or is stopped.

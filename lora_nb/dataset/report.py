@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from functools import cached_property
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lora_nb.config import DataConfig
 from lora_nb.config.rules import train_on_of
 from lora_nb.data.findings import Finding
 from lora_nb.data.lengths import Lengths
+from lora_nb.data.mark import read_mark
 from lora_nb.data.measure import Measured
 from lora_nb.data.rows import Rows
 from lora_nb.data.sources import Splits
 from lora_nb.data.survey import Survey
+from lora_nb.dataset.account import Account
 from lora_nb.dataset.frames import findings_frame, rows_frame, summary_frame
 from lora_nb.dataset.places import find_row, rows_of_split
 from lora_nb.dataset.summary import head_table, summary_table
-from lora_nb.display.data_record import DataRecord, Picture, html_of, text_of
+from lora_nb.display.data_record import DataRecord, Fixed, Picture, html_of, text_of
 from lora_nb.display.figure import DPI
 from lora_nb.display.histogram import histogram_alt, length_histogram
 from lora_nb.display.mask_view import MaskView
@@ -45,7 +48,8 @@ class DataReport:
     """Data as training sees it: findings, figures, rows, masks.
 
     Without a model there are no tokens: lengths are in characters, and of a large split only some
-    rows are looked at.
+    rows are looked at. If the data is a cleaned copy that was made just now, `fixed` says what was
+    dropped or changed for it.
     """
 
     def __init__(
@@ -54,12 +58,20 @@ class DataReport:
         splits: Splits,
         seen: Survey,
         measured: Measured | None = None,
+        fixed: Account | None = None,
     ) -> None:
         self.config = config
         self.splits = splits
+        self.fixed = fixed
         self._seen = seen
         self._measured = measured
         self._drawn_in: int | None = None
+
+    @property
+    def title(self) -> str:
+        """What the data is called: its path or name, or that of a notebook's variable."""
+        mark = read_mark(Path(self.config.data).expanduser())
+        return mark.title if mark is not None and mark.made == "notebook" else self.config.data
 
     @property
     def summary(self) -> DataFrame:
@@ -108,9 +120,7 @@ class DataReport:
 
     def histogram(self) -> Figure:
         """The lengths of all rows as a matplotlib figure."""
-        return length_histogram(
-            self._lengths, unit=self._unit, limit=self._limit, title=self.config.data
-        )
+        return length_histogram(self._lengths, unit=self._unit, limit=self._limit, title=self.title)
 
     @property
     def alt_text(self) -> str:
@@ -168,14 +178,20 @@ class DataReport:
     def _record(self) -> DataRecord:
         first = next(iter(dict(self.splits.items())))
         return DataRecord(
-            title=self.config.data,
+            title=self.title,
             about=self._about(),
+            fixed=self._fixed(),
             findings=self._findings,
             summary=summary_table(
                 self._seen.shapes, None if self._measured is None else self._measured.splits
             ),
             head=head_table(rows_of_split(self.splits, first)[1], _HEAD),
         )
+
+    def _fixed(self) -> Fixed | None:
+        if self.fixed is None:
+            return None
+        return Fixed(self.fixed.headline, self.fixed.table, self.fixed.lines)
 
     def _about(self) -> list[tuple[str, str]]:
         if self._measured is None:

@@ -13,7 +13,7 @@ from lora_nb.display.tables import escape, wrapper
 from lora_nb.display.text_table import is_number, text_table
 from lora_nb.display.words import plain
 
-__all__ = ["DataRecord", "Picture", "Table", "html_of", "text_of"]
+__all__ = ["DataRecord", "Fixed", "Picture", "Table", "html_of", "text_of"]
 
 _LINE = "margin:2px 0;color:inherit;"
 _HEAD = "margin:10px 0 2px 0;color:inherit;font-weight:bold;"
@@ -58,6 +58,15 @@ class Picture:
     alt: str
 
 
+@dataclass(frozen=True)
+class Fixed:
+    """What a cleaned copy has not taken over: where it is, a table, and the same as lines."""
+
+    headline: str
+    table: Table
+    lines: Sequence[str]
+
+
 @dataclass(frozen=True, kw_only=True)
 class DataRecord:
     """All that is shown: `about` is (name, value), `head` the first rows."""
@@ -67,6 +76,7 @@ class DataRecord:
     findings: Sequence[Finding]
     summary: Table
     head: Table = field(default_factory=lambda: Table((), ()))
+    fixed: Fixed | None = None
 
 
 def text_of(record: DataRecord) -> str:
@@ -74,6 +84,9 @@ def text_of(record: DataRecord) -> str:
     room = max((len(name) for name, _ in record.about), default=0)
     lines = [f"<lora_nb data {plain(record.title)}>"]
     lines += [f"  {name:<{room}}  {plain(value)}" for name, value in record.about]
+    if record.fixed:
+        lines += ["", plain(record.fixed.headline)]
+        lines += [f"  {plain(line)}" for line in record.fixed.lines]
     lines += ["", _summed_up(record.findings)]
     lines += [f"  {_finding_text(each)}" for each in record.findings[:_SHOWN_FINDINGS]]
     lines += [f"  {note}" for note in _not_shown(record.findings)]
@@ -91,6 +104,7 @@ def html_of(record: DataRecord, picture: Picture | None) -> str:
         head = [f'<div style="{_HEAD}">The first rows</div>', _table(record.head)]
     return wrapper(
         f'<div style="{_LINE}"><b>{escape(plain(record.title))}</b> · {about}</div>',
+        *_fixed(record.fixed),
         f'<div style="{_HEAD}">{escape(_summed_up(record.findings))}</div>',
         _findings(record.findings),
         f'<div style="{_HEAD}">The rows in figures</div>',
@@ -98,6 +112,15 @@ def html_of(record: DataRecord, picture: Picture | None) -> str:
         _image(picture) if picture else "",
         *head,
     )
+
+
+def _fixed(fixed: Fixed | None) -> list[str]:
+    if fixed is None:
+        return []
+    head = f'<div style="{_HEAD}">{escape(plain(fixed.headline))}</div>'
+    if fixed.table.rows:
+        return [head, _table(fixed.table)]
+    return [head, *(f'<div style="{_LINE}">{escape(plain(line))}</div>' for line in fixed.lines)]
 
 
 def _summed_up(findings: Sequence[Finding]) -> str:

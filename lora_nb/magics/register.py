@@ -6,11 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 from IPython.core.interactiveshell import InteractiveShell
+from IPython.core.magic import needs_local_scope, no_var_expand
 
 from lora_nb.commands.command import Command
 from lora_nb.commands.table import COMMANDS, call, help_of
 from lora_nb.magics import completion, questions
 from lora_nb.magics.line import words_of
+from lora_nb.magics.variables import Variables, takes_data
 
 __all__ = ["register", "unregister"]
 
@@ -21,7 +23,7 @@ def register(shell: InteractiveShell) -> None:
     for command in COMMANDS.values():
         kind = "line_cell" if command.cell else "line"
         give: Callable[..., None] = shell.register_magic_function
-        give(_magic(command), kind, _name(command))
+        give(_magic(command, shell), kind, _name(command))
     completion.install(shell)
     questions.install(shell)
 
@@ -39,10 +41,17 @@ def _name(command: Command) -> str:
     return f"lora_{command.name}"
 
 
-def _magic(command: Command) -> Callable[..., Any]:
+def _magic(command: Command, shell: InteractiveShell) -> Callable[..., Any]:
     def magic(line: str, cell: str | None = None) -> Any:
         return call(command, words_of(line, command), cell)
 
+    def with_data(line: str, cell: str | None = None, local_ns: Any = None) -> Any:
+        variables = Variables({**shell.user_ns, **(local_ns or {})})
+        words = words_of(variables.fill(line), command)
+        return call(command, variables.words(words, command), cell)
+
+    if takes_data(command):
+        magic = no_var_expand(needs_local_scope(with_data))
     magic.__name__ = _name(command)
     magic.__qualname__ = magic.__name__
     magic.__doc__ = help_of(command, f"%{magic.__name__}")

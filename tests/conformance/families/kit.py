@@ -73,7 +73,7 @@ def write_tokenizer(folder: Path) -> None:
 @functools.cache
 def rows_folder(base: Path) -> Path:
     """A few short rows of prompt and completion."""
-    folder = base / "rows"
+    folder = base / "family-rows"
     folder.mkdir()
     for split, count in (("train", 8), ("test", 2)):
         rows = ({"prompt": f"{n}+{n}?", "completion": f"is {2 * n}, n = {n}"} for n in range(count))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from lora_nb.config import TrainConfig, load
-from lora_nb.data.records import rows_of
+from lora_nb.data.records import RecordRows, rows_of
 from lora_nb.data.sources import open_splits
-from lora_nb.data.splitting import split_rows
+from lora_nb.data.splitting import PickedRows, split_rows
 from lora_nb.errors import LoraError
 
 
@@ -97,3 +98,26 @@ def test_a_folder_that_is_split_already(tmp_path: Path) -> None:
 def test_too_few_different_rows() -> None:
     with pytest.raises(LoraError, match="different rows are too few for a valid split"):
         split_rows(rows_of(rows(1, copies=10)), (0.9, 0.1), 0)
+
+
+def test_rows_are_found_through_the_source() -> None:
+    class Source(RecordRows):
+        def find(self, text: str) -> Iterator[int]:
+            asked.append(text)
+            return iter([0, 2, 3, 7])
+
+        def fingerprint(self) -> str:
+            return "source"
+
+    asked: list[str] = []
+    source = Source([{"text": str(i)} for i in range(9)], "train")
+    picked = PickedRows(source, [2, 5, 7], "valid")
+    assert list(picked.find("x")) == [0, 2]
+    assert asked == ["x"]
+    prints = {
+        PickedRows(source, numbers, "valid").fingerprint()
+        for numbers in ([2, 5, 7], [2, 5], [2, 5, 8], [])
+    }
+    assert len(prints) == 4
+    assert picked.fingerprint() == PickedRows(source, (2, 5, 7), "test").fingerprint()
+    assert [picked.where(i) for i in range(3)] == ["train[2]", "train[5]", "train[7]"]

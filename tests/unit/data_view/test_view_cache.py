@@ -37,7 +37,7 @@ def found(config: DataConfig) -> Measured:
     splits = {
         name: SplitMeasure(
             rows=3, kinds={"text": 3}, lengths=Lengths.of([1, 2, 2]), sequences=3, tokens=5,
-            trained=4, cut_rows=0, cut_tokens=0, skipped=0, dropped=0, padding=0.25,
+            trained=4, cut_rows=0, cut_tokens=0, skipped=0, dropped=0, broken=(1,), padding=0.25,
             fingerprint=fingerprint,
         )
         for name, fingerprint in rows.items()

@@ -112,7 +112,7 @@ def test_the_demo_brings_its_model(monkeypatch: pytest.MonkeyPatch) -> None:
         asked.append(config)
         raise LoraError("enough")
 
-    monkeypatch.setattr(look, "_measured", stop)
+    monkeypatch.setattr(look, "measure_all", stop)
     with pytest.raises(LoraError, match="enough"):
         lora_nb.data_report("demo")
     assert asked[0].model == "demo"
