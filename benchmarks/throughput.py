@@ -1,102 +1,27 @@
 """`%lora_train` against `mlx_lm.lora` on the same model, rows and options, in one run.
 
-    python benchmarks/throughput.py [--model demo --data demo] [--iters 200] [--repeat 3]
+    python -m benchmarks.throughput [--model demo --data demo] [--iters 200] [--repeat 3]
 
-Both sides are run in turn, each in processes of its own, as a user would start them, each with
-whatever it brings: the fast BLAS and the fp32 weights are a part of lora_nb. Printed: the ratio of
-training throughput (trained tokens per second of the later reports, so without the warm-up), the
-time from start to the first reported loss, and what showing the run costs. `--equal-blas` gives
+Both sides are run in turn, as `side_by_side` says. Printed: the ratio of training throughput
+(trained tokens per second after the first report, so without the warm-up), the time from start to
+the first reported loss, and what showing the run costs. `--equal-blas` gives
 mlx_lm.lora the same preloaded BLAS, to see what is left of the ratio.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
-import os
-import platform
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from lora_nb.config import TrainConfig, as_yaml, load
-from lora_nb.config.rules import scale_of
-from lora_nb.demo import DATA_PATH, MODEL_PATH
+from benchmarks.side_by_side import Training, comparable, machine, ours, theirs
+from lora_nb.config import TrainConfig, load
 from lora_nb.display import LiveView
 from lora_nb.display.screen import PictureScreen
 from lora_nb.runs import attach, launch
-from lora_nb.runs.environment import worker_environment
-from lora_nb.runs.events import TrainLoss
-
-
-@dataclass
-class Measured:
-    """One training: seconds to the first loss and in all, trained tokens per second."""
-
-    first_loss: float
-    total: float
-    tokens_per_second: float
-
-
-def ours(config: TrainConfig, folder: Path) -> Measured:
-    """A run of lora_nb without a display."""
-    started = time.perf_counter()
-    run = launch.start(config, folder / "runs")
-    first, rates = 0.0, []
-    for record in attach.follow(run):
-        if isinstance(record.event, TrainLoss):
-            first = first or time.perf_counter() - started
-            rates.append(record.event.tokens_per_second)
-    if run.status != "completed":
-        raise SystemExit(f"lora_nb: {run.status}\n{run.log_tail()}")
-    return Measured(first, time.perf_counter() - started, statistics.median(rates[1:] or rates))
-
-
-# mlx_lm.lora's own entry point, with a callback that prints what it is told.
-_DRIVER = """
-import json, sys
-from mlx_lm import lora
-class Tell:
-    def on_train_loss_report(self, info): print("REPORT", json.dumps(info), flush=True)
-    def on_val_loss_report(self, info): pass
-lora.get_reporting_callbacks = lambda *a, **k: Tell()
-sys.argv = ["mlx_lm.lora", "-c", sys.argv[1], "--train"]
-lora.main()
-"""
-
-
-def theirs(config: TrainConfig, folder: Path, *, equal_blas: bool) -> Measured:
-    """The same by `mlx_lm.lora`."""
-    file = folder / "mlx_lm.yaml"
-    file.write_text(as_yaml(config))
-    ours = worker_environment(dict(os.environ))
-    # Its warm kernels lie where ours do, so that neither side pays for compiling.
-    environment = (
-        ours if equal_blas else {**os.environ, "TMPDIR": ours.get("TMPDIR", tempfile.gettempdir())}
-    )
-    started = time.perf_counter()
-    process = subprocess.Popen(
-        [sys.executable, "-c", _DRIVER, str(file)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=environment,
-    )
-    assert process.stdout is not None
-    first, rates, lines = 0.0, [], []
-    for line in process.stdout:
-        lines.append(line)
-        if line.startswith("REPORT "):
-            first = first or time.perf_counter() - started
-            rates.append(json.loads(line.removeprefix("REPORT "))["tokens_per_second"])
-    if process.wait():
-        raise SystemExit("mlx_lm.lora failed:\n" + "".join(lines[-20:]))
-    return Measured(first, time.perf_counter() - started, statistics.median(rates[1:] or rates))
 
 
 def display_cost(config: TrainConfig, folder: Path) -> float:
@@ -134,12 +59,11 @@ def main() -> None:
             mine.append(ours(config, folder))
         shown = display_cost(config, folder)
     result = {
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
-        "python": platform.python_version(),
+        "machine": machine(),
         "options": {"model": config.model, "data": config.data, "iters": config.iters},
         "equal_blas": arguments.equal_blas,
-        "lora_nb": [asdict(m) for m in mine],
-        "mlx_lm": [asdict(m) for m in other],
+        "lora_nb": [_figures(m) for m in mine],
+        "mlx_lm": [_figures(m) for m in other],
         "throughput_ratio": _median(mine, "tokens_per_second")
         / _median(other, "tokens_per_second"),
         "first_loss_ratio": _median(other, "first_loss") / _median(mine, "first_loss"),
@@ -163,12 +87,19 @@ def main() -> None:
         arguments.out.write_text(json.dumps(result, indent=2) + "\n")
 
 
-def _median(measured: list[Measured], field: str) -> float:
-    return float(statistics.median(getattr(m, field) for m in measured))
+def _median(trainings: list[Training], figure: str) -> float:
+    return float(statistics.median(_figures(training)[figure] for training in trainings))
+
+
+def _figures(training: Training) -> dict[str, float]:
+    return {
+        "first_loss": training.first_loss,
+        "total": training.total,
+        "tokens_per_second": training.rate(training.reports[0].step),
+    }
 
 
 def _config(arguments: argparse.Namespace, folder: Path) -> TrainConfig:
-    """The options of both sides. mlx-lm knows neither `demo` nor an automatic number of layers."""
     config = load(
         TrainConfig,
         flags={
@@ -181,16 +112,7 @@ def _config(arguments: argparse.Namespace, folder: Path) -> TrainConfig:
             "adapter_path": str(folder / "adapters"),
         },
     )
-    parameters = dataclasses.replace(
-        config.lora_parameters, scale=scale_of(config.lora_parameters), alpha=None
-    )
-    return dataclasses.replace(
-        config,
-        model=str(MODEL_PATH) if config.model == "demo" else config.model,
-        data=str(DATA_PATH) if config.data == "demo" else config.data,
-        num_layers=config.num_layers or -1,
-        lora_parameters=parameters,
-    )
+    return comparable(config)
 
 
 def _arguments() -> argparse.Namespace:

@@ -33,11 +33,17 @@ MANIFEST = "manifest.json"
 
 @dataclass(frozen=True)
 class CheckpointWriter:
-    """Writes the checkpoints of one run, and publishes each adapter to `publish_to`."""
+    """Writes the checkpoints of one run, and publishes adapters to `publish_to`.
+
+    With `only_best` the best one's is published, else each. Of more than `keep` checkpoints the
+    oldest go, but never the best.
+    """
 
     folder: Path
     publish_to: Path
     described: dict[str, Any]
+    only_best: bool = False
+    keep: int | None = None
 
     def prepare(self) -> None:
         """Make the folders, and try to write where the adapter will go.
@@ -64,8 +70,11 @@ class CheckpointWriter:
         optimizer: optim.Optimizer,
         carried: Carried | None,
         state: dict[str, Any],
+        best_step: int = -1,
     ) -> Path:
         """Write the checkpoint of a step and publish its adapter; returns its folder.
+
+        `best_step` is the step of the best checkpoint so far, this one included.
 
         Raises LoraError if the disk is full or not writable, or a weight is no finite number;
         earlier checkpoints stay whole.
@@ -80,14 +89,31 @@ class CheckpointWriter:
             shutil.rmtree(final, ignore_errors=True)
             part.rename(final)
             sync_folder(self.folder)
-            self._publish(final)
+            if not self.only_best or step == best_step:
+                self.publish(step)
         except (OSError, RuntimeError) as problem:
             shutil.rmtree(part, ignore_errors=True)
             raise LoraError(
                 f"Step {step}: the checkpoint can't be written: {problem}. Free some disk space; "
                 "earlier checkpoints are whole."
             ) from problem
+        self._prune(best_step)
         return final
+
+    def publish(self, step: int) -> None:
+        """Put the adapter of a checkpoint where it can be loaded from. Raises OSError."""
+        for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
+            source = self.folder / f"{step:07d}" / name
+            replace_file(self.publish_to / name, partial(shutil.copyfile, source))
+
+    def _prune(self, best_step: int) -> None:
+        if self.keep is None:
+            return
+        there = sorted(path for path in self.folder.iterdir() if path.name.isdecimal())
+        for path in there[: -self.keep]:
+            if int(path.name) != best_step:
+                # What can't be removed costs space and nothing else.
+                shutil.rmtree(path, ignore_errors=True)
 
     def _fill(
         self,
@@ -108,10 +134,6 @@ class CheckpointWriter:
         for path in part.iterdir():
             sync_file(path)
         sync_folder(part)
-
-    def _publish(self, checkpoint: Path) -> None:
-        for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
-            replace_file(self.publish_to / name, partial(shutil.copyfile, checkpoint / name))
 
 
 def _check_finite(step: int, weights: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal, Protocol
@@ -16,6 +16,7 @@ import mlx.optimizers as optim
 from lora_nb.config import TrainConfig
 from lora_nb.config.rules import DEFAULT_ITERS, bytes_of
 from lora_nb.core.batching import Split, TokenBatch
+from lora_nb.core.best import Best
 from lora_nb.core.evaluate import Evaluator, perplexity_of
 from lora_nb.core.forward import Forward
 from lora_nb.core.meter import Meter
@@ -25,6 +26,8 @@ from lora_nb.errors import LoraError
 from lora_nb.runs.events import Event, Progress, ValidLoss
 
 __all__ = ["Outcome", "Requests", "Trainer", "steps_of"]
+
+_FEW = 4
 
 
 class Requests(Protocol):
@@ -41,10 +44,11 @@ class Requests(Protocol):
 
 @dataclass(frozen=True)
 class Outcome:
-    """How the loop ended, after how many steps."""
+    """How the loop ended, after how many steps, and whether it gave up waiting (`early`)."""
 
     status: Literal["completed", "stopped"]
     step: int
+    early: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,8 +82,7 @@ class Trainer:
     requests: Requests
     forward: Forward | None = None
     after_step: Callable[[int], None] = lambda step: None
-    best_loss: float = math.inf
-    best_step: int = -1
+    best: Best = field(init=False)
     stepper: Stepper = field(init=False)
     meter: Meter = field(init=False)
 
@@ -92,6 +95,7 @@ class Trainer:
             forward=self.forward,
         )
         self.meter = Meter(steps_of(self.config, self.train), self.train.plan.per_epoch)
+        self.best = Best(self.config.early_stop, self.config.early_stop_delta)
         self._evaluate = Evaluator(self.model, self.forward)
         size = self.config.clear_cache_threshold
         self._cache_limit = None if size is None else bytes_of(size)
@@ -116,6 +120,8 @@ class Trainer:
             asked = self.requests.evaluation_wanted()
             if (asked or self._due(step, total)) and not self._after(step, total, asked=asked):
                 return self._finish("stopped", step)
+            if self.best.gave_up:
+                return self._finish("completed", step, early=step < total)
         return self._finish("completed", total)
 
     def _stop_wanted(self, step: int) -> bool:
@@ -147,11 +153,15 @@ class Trainer:
 
     def _diverged(self, at: _Running, loss: float) -> str:
         what = f"the loss is {loss}" if not math.isfinite(loss) else "the gradient is not finite"
-        rows = ", ".join(at.batch.rows[:4])
-        more = f" and {len(at.batch.rows) - 4} more" if len(at.batch.rows) > 4 else ""
+        first = f"Step {at.step}: {what}. Training was stopped, checkpoints before it are kept."
+        rows = at.batch.rows
+        alone = [self.train.part(at.step - 1, n, n + 1) for n in range(len(rows))]
+        guilty = [row.rows[0] for row in alone if not self.stepper.is_finite(row, at.step)]
+        if 0 < len(guilty) < len(rows):
+            return f"{first} Alone, too, these rows give no number: {_named(guilty)}. Look at them."
+        why = "Each of its rows alone gives none either" if guilty else "Alone they give numbers"
         return (
-            f"Step {at.step}: {what}. Training was stopped, checkpoints before it are kept. "
-            f"Rows of this step: {rows}{more}. Try a smaller learning_rate, max_grad_norm 1.0, "
+            f"{first} {why}: {_named(rows)}. Try a smaller learning_rate, max_grad_norm 1.0, "
             "or look at these rows."
         )
 
@@ -173,7 +183,9 @@ class Trainer:
             going_on = self._between(partial(self._validate, step))
             if not going_on and not last:
                 return False
-        if not last and step % self.config.save_every == 0:
+        # The best one can't be had later; whatever ends the loop here is saved at the end.
+        due = step % self.config.save_every == 0 or step == self.best.saved_step
+        if due and not last and not self.best.gave_up:
             self._between(partial(self._save, step))
         return True
 
@@ -187,7 +199,7 @@ class Trainer:
             self.meter.start()
 
     def _save(self, step: int) -> bool:
-        self.save(step, step == self.best_step)
+        self.save(step, step == self.best.saved_step)
         self._saved = step
         return True
 
@@ -203,9 +215,7 @@ class Trainer:
         found = self._evaluate(self.valid, self.config.val_batches, tick)
         if found is None:
             return False
-        best = found.loss < self.best_loss
-        if best:
-            self.best_loss, self.best_step = found.loss, step
+        best = self.best.take(step, found.loss)
         self.emit(
             ValidLoss(
                 step=step,
@@ -218,10 +228,17 @@ class Trainer:
         )
         return True
 
-    def _finish(self, status: Literal["completed", "stopped"], step: int) -> Outcome:
+    def _finish(
+        self, status: Literal["completed", "stopped"], step: int, *, early: bool = False
+    ) -> Outcome:
         self._settle()
         if self.meter.has_steps:
             self.emit(self.meter.report(step, self.stepper.learning_rate))
         if step != self._saved:
-            self.save(step, step == self.best_step)
-        return Outcome(status, step)
+            self._save(step)
+        return Outcome(status, step, early)
+
+
+def _named(rows: Sequence[str]) -> str:
+    more = f" and {len(rows) - _FEW} more" if len(rows) > _FEW else ""
+    return ", ".join(rows[:_FEW]) + more

@@ -28,10 +28,20 @@ _OPTIMIZERS: dict[str, Callable[..., optim.Optimizer]] = {
 def make_optimizer(config: TrainConfig) -> optim.Optimizer:
     """The optimizer of a config. Raises LoraError for arguments that it doesn't take."""
     arguments: dict[str, Any] = dict(config.optimizer_config.get(config.optimizer, {}))
-    try:
+
+    def made() -> optim.Optimizer:
         return _OPTIMIZERS[config.optimizer](learning_rate=learning_rate_of(config), **arguments)
-    except (TypeError, ValueError) as problem:
+
+    try:
+        # Some arguments are only used, and found to be of a wrong kind, in a step.
+        _step(made())
+        return made()
+    except (TypeError, ValueError, RuntimeError) as problem:
         raise LoraError(f"optimizer_config.{config.optimizer}: {_words(problem)}") from None
+
+
+def _step(optimizer: optim.Optimizer) -> None:
+    mx.eval(optimizer.apply_gradients({"w": mx.ones((2, 2))}, {"w": mx.ones((2, 2))}))
 
 
 def _words(problem: Exception) -> str:
@@ -45,12 +55,17 @@ def learning_rate_of(config: TrainConfig) -> float | Schedule:
 
 
 def _schedule(schedule: LrSchedule) -> Schedule:
-    # As mlx-lm's build_schedule: the warm-up reaches the initial rate at its last step, and the
-    # schedule proper begins one step later.
+    # The warm-up leads to the initial rate, which is the schedule's own step 0. mlx-lm joins them
+    # one step later, so that the initial rate comes twice and the schedule ends a step late.
     arguments = arguments_of(schedule)
     body: Schedule = getattr(optim.schedulers, schedule.name)(*arguments)
     if not schedule.warmup:
         return body
-    warmup = optim.schedulers.linear_schedule(schedule.warmup_init, arguments[0], schedule.warmup)
-    joined: Schedule = optim.schedulers.join_schedules([warmup, body], [schedule.warmup + 1])
+    length = schedule.warmup
+    rise: Schedule = optim.schedulers.linear_schedule(schedule.warmup_init, arguments[0], length)
+
+    def joined(step: mx.array) -> mx.array:
+        # Steps are counted without a sign: below 0 there is nothing.
+        return mx.where(step < length, rise(step), body(mx.maximum(step, length) - length))
+
     return joined

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import mlx.core as mx
@@ -76,6 +77,9 @@ class Stepper:
                 return StepResult(loss, mx.array(0.0)), Carried(gradients, count)
             gradients = tree_map(lambda g: g / count, gradients)
             norm = _norm(gradients)
+            # Whatever is no number must not get into the weights: the rows are looked at next.
+            good = mx.isfinite(loss) & mx.isfinite(norm)
+            gradients = tree_map(lambda g: mx.where(good, g, 0), gradients)
             if max_grad_norm is not None:
                 factor = mx.minimum(1.0, max_grad_norm / (norm + 1e-6))
                 gradients = tree_map(lambda g: g * factor.astype(g.dtype), gradients)
@@ -93,6 +97,18 @@ class Stepper:
         result, self.carried = self._compiled(inputs, self.carried, update)
         mx.async_eval(self._state, result, self.carried)
         return result
+
+    @property
+    def state(self) -> list[Any]:
+        """All arrays that a step changes."""
+        return self._state
+
+    def is_finite(self, batch: TokenBatch, number: int) -> bool:
+        """Whether loss and gradient of a batch alone are finite, in the step with this number."""
+        mx.random.seed(_mixed(self._seed, number))
+        found = nn.value_and_grad(self._model, self._forward.loss)
+        loss, gradients = found(self._model, self._forward.inputs(batch))
+        return math.isfinite(value_of(loss)) and math.isfinite(value_of(_norm(gradients)))
 
     @property
     def learning_rate(self) -> float:

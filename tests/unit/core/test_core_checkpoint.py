@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import hashlib
 import json
@@ -44,9 +45,10 @@ class Training:
         self.step += 1
         self.stepper(batch_of([encoded(9, 1)]), self.step, update=update)
 
-    def save(self) -> Path:
-        state = {"best_step": 3}
-        return self.writer.save(self.step, self.net, self.optimizer, self.stepper.carried, state)
+    def save(self, best: int = -1) -> Path:
+        return self.writer.save(
+            self.step, self.net, self.optimizer, self.stepper.carried, {"best_step": 3}, best
+        )
 
 
 @pytest.fixture
@@ -91,7 +93,9 @@ def test_nothing_private_is_published(training: Training) -> None:
     training.go_on()
     training.save()
     config = json.loads((training.published / ADAPTER_CONFIG).read_text())
-    assert set(config) == {"model", "fine_tune_type", "num_layers", "lora_parameters"}
+    assert set(config) == {
+        *("model", "model_type", "fine_tune_type", "num_layers", "lora_parameters"),
+    }
 
 
 def full_disk(*_: Any, **__: Any) -> None:
@@ -168,3 +172,31 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="no"):
         replace_file(path, fail)
     assert content_of(tmp_path) == {"x.txt": b"one"}
+
+
+def test_of_many_checkpoints_the_newest_and_the_best_are_kept(
+    training: Training, tmp_path: Path
+) -> None:
+    training.writer = dataclasses.replace(training.writer, keep=2)
+    for best in (-1, 2, 2, 2, 2):
+        training.go_on()
+        training.save(best)
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == [
+        "0000002",
+        "0000004",
+        "0000005",
+    ]
+
+
+def test_only_the_best_is_published(training: Training) -> None:
+    training.writer = dataclasses.replace(training.writer, only_best=True)
+    training.go_on()
+    training.save()
+    assert list(training.published.iterdir()) == []
+    training.go_on()
+    best = training.save(2)
+    training.go_on()
+    last = training.save(2)
+    published = (training.published / ADAPTER_WEIGHTS).read_bytes()
+    assert published == (best / ADAPTER_WEIGHTS).read_bytes()
+    assert published != (last / ADAPTER_WEIGHTS).read_bytes()

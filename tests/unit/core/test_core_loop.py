@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 import time
 from pathlib import Path
+from typing import Any
 
 import mlx.core as mx
+import mlx.nn as nn
 import pytest
 
-from lora_nb.core.evaluate import Evaluator, perplexity_of
-from lora_nb.core.loop import steps_of
+from lora_nb.core.evaluate import Evaluated, Evaluator, perplexity_of
+from lora_nb.core.loop import Outcome, steps_of
 from lora_nb.errors import LoraError
 from lora_nb.runs.events import Progress
 from tests.unit.core.kit import (
     Outside,
+    Weights,
     config_of,
     copied,
     distance,
@@ -140,10 +143,98 @@ def test_a_loss_that_is_no_number_ends_it_and_names_the_rows(model: Path) -> Non
     rows = ", ".join(train.batch(3).rows)
     assert str(caught.value) == (
         f"Step 4: the loss is nan. Training was stopped, checkpoints before it are kept. "
-        f"Rows of this step: {rows}. Try a smaller learning_rate, max_grad_norm 1.0, "
-        "or look at these rows."
+        f"Each of its rows alone gives none either: {rows}. Try a smaller learning_rate, "
+        "max_grad_norm 1.0, or look at these rows."
     )
     assert outside.saved == [(2, False)]
+
+
+def test_the_one_row_that_gives_no_number_is_named(model: Path) -> None:
+    config = config_of(iters=9, save_every=2, batch_size=4)
+    net = trainable(model, config)
+    train = split_of([9] * 8, config)
+    before: list[Weights] = []
+    bad = train.plan.batch(2)[1]
+    token = 383
+    for number, row in enumerate(train.prepared.encoded):
+        row.ids[row.ids == token] = 5
+        if number == bad:
+            row.ids[4] = token
+
+    def poison(step: int) -> None:
+        # The embedding of one token alone.
+        if step == 2:
+            before.append(copied(net))
+            table = net.model.embed_tokens
+            table.weight = mx.where(mx.arange(384)[:, None] == token, mx.nan, table.weight)
+
+    outside = Outside(at_step=poison)
+    net.model.embed_tokens.freeze()
+    # A head of its own: tied to the embedding, every row would have a logit that is no number.
+    net.args.tie_word_embeddings = False
+    net.lm_head = nn.Linear(64, 384, bias=False)
+    net.lm_head.freeze()
+    with pytest.raises(LoraError) as caught:
+        trainer_of(net, config, train, outside).run()
+    assert str(caught.value) == (
+        f"Step 3: the loss is nan. Training was stopped, checkpoints before it are kept. "
+        f"Alone, too, these rows give no number: {train.prepared.where[bad]}. Look at them."
+    )
+    assert distance(copied(net), before[0]) < 0.1
+
+
+def stopping_at(losses: list[float], **options: Any) -> tuple[Outside, Outcome]:
+    """A run whose validations, one a step, have these losses."""
+    config = config_of(iters=len(losses) - 1, steps_per_eval=1, save_every=100, **options)
+    given = iter(losses)
+    outside = Outside()
+    trainer = trainer_of(
+        trainable(MODEL[0], config), config, split_of(LENGTHS, config), outside,
+        split_of([9] * 2, config, shuffle=False),
+    )  # fmt: skip
+    trainer._evaluate = lambda *_: Evaluated(next(given), 10, 2)  # type: ignore[assignment]
+    return outside, trainer.run()
+
+
+MODEL: list[Path] = []
+
+
+@pytest.fixture(autouse=True)
+def _model(model: Path) -> None:
+    MODEL[:] = [model]
+
+
+@pytest.mark.parametrize(
+    ("losses", "delta", "end", "early"),
+    [
+        ([5, 4, 3, 3.1, 3.2, 3, 2, 1], 0, 5, True),
+        ([5, 4, 3, 3.1, 3.2, 2.9, 2, 1], 0, 7, False),
+        ([5, 4, 3.95, 3.92, 3.91, 3.9, 3], 0.1, 4, True),
+        ([5, 4, 3.95, 3.92, 3.89, 3.8, 3], 0.1, 6, False),
+        ([1, 2, 3, 4, 5], 0, 3, True),
+        ([5, math.nan, math.nan, math.nan, 4], 0, 3, True),
+        ([5, 4, 4, 4, 4], 0, 4, False),
+    ],
+)
+def test_it_stops_once_the_validation_loss_falls_no_more(
+    losses: list[float], delta: float, end: int, early: bool
+) -> None:
+    outside, outcome = stopping_at(losses, early_stop=3, early_stop_delta=delta)
+    assert outcome == Outcome("completed", end, early)
+    assert outside.saved[-1][0] == end
+    assert outside.reports[-1].step == end
+
+
+def test_every_best_validation_makes_a_checkpoint() -> None:
+    outside, _ = stopping_at([5, 4, 4.5, 3, 3.5, 3.6])
+    assert outside.saved == [(1, True), (3, True), (5, False)]
+    assert [found.best for found in outside.validations] == [True, True, False, True, False, False]
+
+
+def test_before_training_there_is_no_checkpoint_to_be_the_best() -> None:
+    outside, _ = stopping_at([1, 4, 4.5, 3, 3.5, 3.6])
+    assert outside.saved == [(1, True), (3, True), (5, False)]
+    assert [found.best for found in outside.validations] == [True, *[False] * 5]
 
 
 def test_evaluating_weighs_every_token_alike(model: Path) -> None:
