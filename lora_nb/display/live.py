@@ -17,8 +17,11 @@ __all__ = ["ABORTING", "STOPPING", "Follow", "LiveView", "watch"]
 
 STOPPING = "stopping after this step, saving…; interrupt again to abort"
 ABORTING = "aborting…"
-_SHARE = 10
-_LONGEST = 2.0
+# Drawing may take this share of a run's time once this many seconds of it are spent. A frame is
+# a twentieth of a second: the first ten seconds are as brisk as the screen allows.
+_SHARE = 0.01
+_FREE_SECONDS = 0.4
+_LONGEST = 5.0
 
 
 class Follow(Protocol):
@@ -30,9 +33,10 @@ class Follow(Protocol):
 class LiveView:
     """A run as it goes on: feed it records, tick it while there are none, close it at the end.
 
-    Frames come only when there is something new, not faster than the screen's interval, and take
-    about a tenth of the time at most; a screen without an interval gets every one. With
-    `notes_warnings`, the latest warning is the standing note.
+    Frames come only when there is something new and not faster than the screen's interval. As the
+    run goes on they come slower, at least every five seconds, so that drawing them takes about a
+    hundredth of the time; a screen without an interval gets every one. With `notes_warnings`, the
+    latest warning is the standing note.
     """
 
     def __init__(
@@ -53,6 +57,8 @@ class LiveView:
         self._warned = 0
         self._fresh = True
         self._due = float("-inf")
+        self._began: float | None = None
+        self._spent = 0.0
 
     def feed(self, record: Record) -> None:
         """Take in a record and show it if it is time to."""
@@ -83,10 +89,19 @@ class LiveView:
         line = line_of(self.state, status, run_path=self._path)
         self._screen.draw(Frame(self.state, line, self._note or self._warning(), last))
         self._fresh = False
-        took = self._clock() - began
+        self._due = self._next_after(began, self._clock() - began)
+
+    def _next_after(self, began: float, took: float) -> float:
+        """When the next frame is due, after one that began at a time and took so many seconds."""
         interval = self._screen.interval
-        # The first frame may take long to import what it needs; that is no reason to fall silent.
-        self._due = began + (max(interval, min(_SHARE * took, _LONGEST)) if interval else 0.0)
+        if not interval:
+            return began
+        if self._began is None:
+            # The first frame imports what it needs, which is no measure of the others.
+            self._began, took = began, 0.0
+        self._spent += took
+        paid = self._began + (self._spent - _FREE_SECONDS) / _SHARE
+        return max(began + interval, min(paid, began + _LONGEST))
 
     def _warning(self) -> str:
         told = self.state.warnings

@@ -44,8 +44,9 @@ def _before(state: RunState) -> str:
         return "starting the worker…"
     if state.model is None:
         return "loading model…"
-    if state.started.verb == "convert":
-        return "model written" if state.saved else "starting…"
+    if state.started.verb in ("convert", "fuse"):
+        told = "checked" if state.fidelity else "model written"
+        return told if state.saved else "starting…"
     if state.data is None:
         return "reading data…"
     return "starting training…" if state.started.verb == "train" else "starting…"
@@ -94,6 +95,9 @@ def _ended(state: RunState, end: Ended) -> list[str]:
     if state.saved:
         words.append(f"{state.saved.bits:.2f} bits per weight")
         words.append(f"{size(state.saved.size)} in {state.saved.path}")
+    if state.gguf:
+        words.append(f"{size(state.gguf.size)} in {state.gguf.path}")
+        words.extend(state.gguf.commands.splitlines())
     if end.adapter_path:
         words.append(f"adapter in {end.adapter_path}")
     return words
@@ -102,7 +106,8 @@ def _ended(state: RunState, end: Ended) -> list[str]:
 def _headline(end: Ended, step: int) -> str:
     steps = f"{step} {'step' if step == 1 else 'steps'}" if step else ""
     if end.status == "completed":
-        return f"completed: {steps + ' ' if steps else ''}in {duration(end.seconds)}"
+        why = f" (stopped early: {end.early})" if end.early else ""
+        return f"completed: {steps + ' ' if steps else ''}in {duration(end.seconds)}{why}"
     where = f" at step {step}" if step else ""
     after = f" after {duration(end.seconds)}" if end.seconds > 0 else ""
     reason = reason_of(end)
@@ -111,6 +116,8 @@ def _headline(end: Ended, step: int) -> str:
 
 def reason_of(end: Ended) -> str:
     """Why a run ended before its time, or empty. With an adapter, the message only sums it up."""
+    if end.early:
+        return f"stopped early: {end.early}"
     if end.status == "completed" or (end.status == "stopped" and end.adapter_path):
         return ""
     return end.message.rstrip(".")

@@ -9,10 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 from lora_nb.display import card, figure
+from lora_nb.display.fidelity import COLUMNS, fidelity_rows
 from lora_nb.display.picture import base64_text, png
 from lora_nb.display.progress import line_of, reason_of
 from lora_nb.display.state import RunState, state_of
 from lora_nb.display.tables import escape, html_table, wrapper
+from lora_nb.display.text_table import text_table
 from lora_nb.display.view import RunView
 from lora_nb.display.words import loss, plain, size
 
@@ -33,9 +35,12 @@ def mimebundle(view: RunView) -> dict[str, Any]:
     rows = _rows(view, state, status)
     picture, size, alt = _picture(view, state, status)
     return {
-        "text/plain": _text(rows),
+        "text/plain": _text(rows) + _check_text(state),
         "text/html": wrapper(
-            html_table(_unbroken(rows)), _image(picture, size, alt), _again(view.name)
+            html_table(_unbroken(rows)),
+            _check_html(state),
+            _image(picture, size, alt),
+            _again(view.name),
         ),
         "image/png": picture,
     }
@@ -55,6 +60,9 @@ def _rows(view: RunView, state: RunState, status: str) -> list[tuple[str, str]]:
         ("test loss", _test(state)),
         ("model in", state.saved.path if state.saved else ""),
         ("size", _size(state)),
+        ("gguf file", state.gguf.path if state.gguf else ""),
+        *(("checked by", line) for line in (state.gguf.checks if state.gguf else "").splitlines()),
+        *(("to use it", line) for line in (state.gguf.commands if state.gguf else "").splitlines()),
         ("adapter", state.ended.adapter_path if state.ended else ""),
         *(("warning", message) for message in state.warnings),
     ]
@@ -98,6 +106,26 @@ def _size(state: RunState) -> str:
 def _text(rows: list[tuple[str, str]]) -> str:
     room = max(len(name) for name, _ in rows)
     return "\n".join(["<lora_nb run>", *(f"  {name:<{room}}  {value}" for name, value in rows)])
+
+
+def _checked_on(state: RunState) -> str:
+    found = state.fidelity
+    return f"compared on {found.rows} {found.source}, {found.tokens} tokens" if found else ""
+
+
+def _check_text(state: RunState) -> str:
+    """How a fused model compares with what it was made of."""
+    if state.fidelity is None:
+        return ""
+    table = text_table(COLUMNS, fidelity_rows(state.fidelity))
+    lines = [f"{_checked_on(state)}:", *table.splitlines()]
+    return "".join(f"\n  {line}" for line in lines)
+
+
+def _check_html(state: RunState) -> str:
+    if state.fidelity is None:
+        return ""
+    return html_table(fidelity_rows(state.fidelity), COLUMNS, _checked_on(state))
 
 
 def _unbroken(rows: list[tuple[str, str]]) -> list[tuple[str, str]]:

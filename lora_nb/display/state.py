@@ -12,6 +12,8 @@ from lora_nb.runs.events import (
     DataReady,
     Ended,
     Event,
+    Fidelity,
+    GgufSaved,
     ModelReady,
     ModelSaved,
     Notice,
@@ -39,6 +41,8 @@ class RunState:
     best: ValidLoss | None = None
     test: TestLoss | None = None
     saved: ModelSaved | None = None
+    fidelity: Fidelity | None = None
+    gguf: GgufSaved | None = None
     ended: Ended | None = None
     paused: bool = False
     checkpoints: list[CheckpointSaved] = field(default_factory=list)
@@ -106,6 +110,10 @@ class RunState:
                 self.data = event
             case ModelSaved():
                 self.saved = event
+            case GgufSaved():
+                self.gguf = event
+            case Fidelity():
+                self.fidelity = event
             case Ended():
                 self.ended = event
             case _:

@@ -1,0 +1,1 @@
+"""What leaves this package: fused models, proven to be what was trained, and adapters."""

@@ -1,0 +1,76 @@
+"""Model cards: what a model was made of, and nothing of where that was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lora_nb.export.card import check_section, model_card, public_name
+from lora_nb.runs.events import TestLoss as LossOfTest
+from lora_nb.runs.events import ValidLoss
+from tests.unit.export.test_export_fidelity import some_fidelity
+from tests.unit.runs.kit import loss, made
+
+
+def front(card: str) -> dict[str, object]:
+    found: dict[str, object] = yaml.safe_load(card.split("---\n")[1])
+    return found
+
+
+def test_names_of_the_hub_and_of_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    assert public_name("Qwen/Qwen3-0.6b") == "Qwen/Qwen3-0.6b"
+    assert public_name(str(tmp_path / "secret" / "model-7b")) == "model-7b"
+    assert public_name("./mine") == "mine"
+    assert public_name("mine") == "mine"
+
+
+def test_a_card_tells_of_the_training(tmp_path: Path, runs_root: Path) -> None:
+    valid = [
+        ValidLoss(step=step, loss=value, perplexity=3.0, tokens=9, seconds=1.0, best=True)
+        for step, value in ((2, 0.75), (4, 0.5), (6, 0.625))
+    ]
+    test = LossOfTest(loss=0.25, perplexity=1.284, rows=4, tokens=9, seconds=1.0)
+    run = made(
+        runs_root,
+        loss(6, 0.125),
+        *valid,
+        test,
+        data=str(tmp_path / "private" / "rows"),
+        lora_parameters={"rank": 4, "alpha": 8, "keys": ["self_attn.q_proj"]},
+        name="x",
+    )
+    card = model_card("owner/base", {"fine_tune_type": "lora"}, run, 4.5)
+    assert front(card)["base_model"] == "owner/base"
+    assert "datasets" not in front(card)
+    for text in (
+        "A LoRA adapter on `owner/base`, fused into its weights (4.50 bits per weight)",
+        "| rank | 4 |",
+        "| scale | 2.0 |",
+        r"| layers | self\_attn.q\_proj |",
+        "| data | rows |",
+        "| steps | 6 |",
+        "| best validation loss | 0.5000 (step 4) |",
+        "| test loss | 0.2500 (perplexity 1.2840) |",
+    ):
+        assert text in card
+    assert str(tmp_path) not in card
+    assert "private" not in card
+
+
+def test_a_card_without_a_run(tmp_path: Path) -> None:
+    card = model_card(str(tmp_path / "a`b|c"), {"use_dora": True, "peft_type": "LORA"}, None, 16)
+    assert "A DoRA adapter on `ab|c`" in card
+    assert r"# a\`b\|c, fine-tuned" in card
+    assert "base_model" not in front(card)
+    assert "Training" not in card
+    assert str(tmp_path) not in card
+
+
+def test_the_check_stands_in_the_card() -> None:
+    text = check_section(some_fidelity())
+    assert "On 2 valid rows, 5 tokens:" in text
+    assert "| fused | 1.5000 | 75.0% |" in text
