@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lora_nb.config import (
+    CompareConfig,
     ConvertConfig,
     DataConfig,
+    FitConfig,
+    FuseConfig,
     GenerateConfig,
     TestConfig,
     TrainConfig,
@@ -30,8 +33,8 @@ from lora_nb.display.notebook import is_leaving, show, this_cell
 from lora_nb.errors import LoraError
 from lora_nb.runs import attach as following
 from lora_nb.runs import control, engine, launch, store
-from lora_nb.runs.adapters import find_adapter
-from lora_nb.runs.events import Ended, Record, TestLoss
+from lora_nb.runs.adapters import base_of, find_adapter
+from lora_nb.runs.events import Ended, Fidelity, Record, TestLoss
 from lora_nb.runs.folder import Checkpoint, RunConfig, RunFolder, RunStatus
 
 if TYPE_CHECKING:
@@ -40,14 +43,22 @@ if TYPE_CHECKING:
 
     from lora_nb.dataset.report import DataReport
     from lora_nb.display import Generated
+    from lora_nb.display.comparison import Comparison
     from lora_nb.environment_report import Report
+    from lora_nb.fitting.report import FitReport
+    from lora_nb.runs.gguf import GgufReport
 
 __all__ = [
     "Run",
     "attach",
+    "compare",
+    "compared",
     "convert",
     "data_report",
     "doctor",
+    "export_gguf",
+    "fit",
+    "fuse",
     "generate",
     "list_runs",
     "release",
@@ -103,6 +114,14 @@ class Run:
         """Loss and perplexity on the test rows, if they were computed."""
         found = [r.event for r in self.folder.records() if isinstance(r.event, TestLoss)]
         return found[-1] if found else None
+
+    @property
+    def fidelity(self) -> pd.DataFrame | None:
+        """How a fused model compares with its base and adapter, if that was checked."""
+        from lora_nb.display.fidelity import fidelity_frame
+
+        found = [r.event for r in self.folder.records() if isinstance(r.event, Fidelity)]
+        return fidelity_frame(found[-1]) if found else None
 
     @property
     def checkpoints(self) -> list[Checkpoint]:
@@ -177,7 +196,9 @@ class Run:
 def train(config: str | Path | None = None, *, background: bool = False, **options: Any) -> Run:
     """Fine-tune a model; the options are those of `%lora_train`, e.g. `train(model="demo")`.
 
-    `config` names a YAML file, options go on top. With `background` the call returns at once.
+    `config` names a YAML file, options go on top; `data` may also be rows: a pandas frame, a list
+    of dicts, a datasets.Dataset, or a dict of them by split. With `background` the call returns at
+    once.
     Raises LoraError for wrong options, and if the run fails.
     """
     return start(load_options(TrainConfig, config, options), background=background)
@@ -194,6 +215,46 @@ def convert(config: str | Path | None = None, *, background: bool = False, **opt
     E.g. `convert(model="mistralai/Mistral-7B-v0.1", quantize=True)`, which writes `mlx_model`.
     """
     return start(load_options(ConvertConfig, config, options), background=background)
+
+
+def fuse(config: str | Path | None = None, *, background: bool = False, **options: Any) -> Run:
+    """Put an adapter into its base model; the options are those of `%lora_fuse`.
+
+    E.g. `fuse(adapter_path="latest")`, which writes `lora_fused_model`; `.fidelity` of the run
+    tells how it compares with base and adapter.
+    """
+    return start(load_options(FuseConfig, config, options), background=background)
+
+
+def export_gguf(model: str | Path, out: str | Path, *, kind: str = "f16") -> GgufReport:
+    """Write a model folder as a GGUF file (f16, f32, bf16 or q8_0), and check it by llama.cpp.
+
+    The file may be anywhere; `%lora_fuse --export-gguf` writes one beside the fused model. Raises
+    LoraError for a model that llama.cpp can't compute, before anything is written.
+    """
+    from lora_nb.runs import gguf
+
+    return gguf.export(str(model), str(out), kind)
+
+
+def compare(
+    *contenders: str | Path, config: str | Path | None = None, **options: Any
+) -> Comparison:
+    """Let models and adapters answer the same rows; the options are those of `%lora_compare`.
+
+    `contenders` are `base`, adapter folders, runs, `run@step`, and folders of fused models; base
+    and `adapters` if none is named.
+    """
+    named = {"contenders": [str(each) for each in contenders]} if contenders else {}
+    return compared(load_options(CompareConfig, config, {**options, **named}))
+
+
+def compared(config: CompareConfig) -> Comparison:
+    """Compare with a complete config, in a run that is watched."""
+    from lora_nb.display.comparison import Comparison
+
+    run = start(config)
+    return Comparison.of(run.folder.comparison_path)
 
 
 def start(config: RunConfig, *, background: bool = False) -> Run:
@@ -220,9 +281,12 @@ def _named(config: Any) -> Any:
             return config
         found = find_adapter(wanted, "resume_adapter_file")
         return dataclasses.replace(config, resume_adapter_file=str(found))
-    if not getattr(config, "adapter_path", None):
+    if isinstance(config, CompareConfig) or not getattr(config, "adapter_path", None):
         return config
-    return dataclasses.replace(config, adapter_path=str(find_adapter(config.adapter_path)))
+    found = find_adapter(config.adapter_path)
+    if isinstance(config, FuseConfig) and config.model is None:
+        config = dataclasses.replace(config, model=base_of(found))
+    return dataclasses.replace(config, adapter_path=str(found))
 
 
 class _DetachedError(Exception):
@@ -325,17 +389,42 @@ def release() -> bool:
 
 
 def data_report(
-    data: str | Path | None = None, *, config: str | Path | None = None, **options: Any
+    data: object = None, *, fix: bool = False, config: str | Path | None = None, **options: Any
 ) -> DataReport:
     """A look at data as training will see it; the options are those of `%lora_data`.
+
+    `data` is a path, a name, a pandas frame, a list of dicts, a datasets.Dataset, or a dict of
+    them by split. With `fix` a cleaned copy is written and looked at; `.fixed` says what was
+    dropped or changed for it.
 
     With a `model` every row is turned into tokens and checked, in a process of its own; the result
     is kept for the next look. Without one only the rows are looked at, in an instant.
     """
+    given = options if data is None else {**options, "data": data}
+    loaded = load_options(DataConfig, config, given)
+    if fix:
+        from lora_nb.dataset.fix import fix_data
+
+        return fix_data(loaded)
     from lora_nb.dataset.look import look_at
 
-    given = options if data is None else {**options, "data": data}
-    return look_at(load_options(DataConfig, config, given))
+    return look_at(loaded)
+
+
+def fit(config: str | Path | None = None, **options: Any) -> FitReport:
+    """Try whether a training fits, how long it takes, and what to change if not.
+
+    The options are those of `%lora_train`. One step on the longest batch is taken, in a process of
+    its own. Raises LoraError if that fails.
+    """
+    return tried(load_options(FitConfig, config, options))
+
+
+def tried(config: FitConfig) -> FitReport:
+    """Try a training with a complete config."""
+    from lora_nb.fitting.look import try_fit
+
+    return try_fit(_named(config))
 
 
 def list_runs() -> pd.DataFrame:
@@ -371,11 +460,18 @@ def doctor() -> Report:
 
 
 def load_options(kind: Any, file: str | Path | None, options: Mapping[str, Any]) -> Any:
-    """A config from keyword arguments; `rank=4` may stand for `lora_parameters={"rank": 4}`."""
+    """A config from keyword arguments; `rank=4` may stand for `lora_parameters={"rank": 4}`.
+
+    Rows that are given themselves, as a frame or a list, are written to a folder of their own.
+    """
     inner = {flag.path[-1]: flag.path for flag in flags_of(kind) if len(flag.path) == 2}
     values: dict[str, Any] = {}
     for key, value in options.items():
-        if key in inner:
+        if key == "data" and not isinstance(value, str | Path):
+            from lora_nb.dataset.given import keep_rows
+
+            values[key] = str(keep_rows(value))
+        elif key in inner:
             nested = values.setdefault(inner[key][0], {})
             nested[key] = value
         elif isinstance(value, Mapping) and isinstance(values.get(key), dict):

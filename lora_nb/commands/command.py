@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from lora_nb.config import (
+    CompareConfig,
     ConvertConfig,
     DataConfig,
+    FitConfig,
     Flag,
+    FuseConfig,
     GenerateConfig,
     Parsed,
     TestConfig,
@@ -31,7 +34,17 @@ BACKGROUND = Flag(
     is_option=False,
 )
 
-Config = TypeVar("Config", TrainConfig, TestConfig, GenerateConfig, DataConfig, ConvertConfig)
+Config = TypeVar(
+    "Config",
+    TrainConfig,
+    TestConfig,
+    GenerateConfig,
+    DataConfig,
+    ConvertConfig,
+    FuseConfig,
+    CompareConfig,
+    FitConfig,
+)
 
 
 @dataclass(frozen=True)
@@ -68,7 +81,7 @@ class Command:
     name: str
     purpose: str
     run: Callable[[Call], Any]
-    kind: type[TrainConfig | TestConfig | GenerateConfig | ConvertConfig | DataConfig] | None = None
+    kind: type[Any] | None = None
     extra: tuple[Flag, ...] = ()
     positional: str = ""
     completes: Completes = ""

@@ -5,7 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lora_nb.commands import attach, convert, data, doctor, generate, runs, stop, test, train
+from lora_nb.commands import (
+    attach,
+    compare,
+    convert,
+    data,
+    doctor,
+    fit,
+    fuse,
+    generate,
+    runs,
+    stop,
+    test,
+    train,
+)
 from lora_nb.commands.command import Call, Command
 from lora_nb.config import parse_flags, usage
 
@@ -13,7 +26,20 @@ __all__ = ["COMMANDS", "call", "help_of"]
 
 COMMANDS: dict[str, Command] = {
     module.COMMAND.name: module.COMMAND
-    for module in (train, test, generate, data, convert, runs, attach, stop, doctor)
+    for module in (
+        train,
+        fit,
+        test,
+        generate,
+        data,
+        convert,
+        fuse,
+        compare,
+        runs,
+        attach,
+        stop,
+        doctor,
+    )
 }
 
 

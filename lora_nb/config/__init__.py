@@ -5,9 +5,12 @@ from __future__ import annotations
 from lora_nb.config.flags import Flag, Parsed, flags_of, parse_flags, usage
 from lora_nb.config.layers import load
 from lora_nb.config.options import (
+    CompareConfig,
     ConvertConfig,
     DataConfig,
     DataOptions,
+    FitConfig,
+    FuseConfig,
     GenerateConfig,
     LoraParameters,
     LrSchedule,
@@ -18,10 +21,13 @@ from lora_nb.config.options import (
 from lora_nb.config.yaml_io import as_yaml
 
 __all__ = [
+    "CompareConfig",
     "ConvertConfig",
     "DataConfig",
     "DataOptions",
+    "FitConfig",
     "Flag",
+    "FuseConfig",
     "GenerateConfig",
     "LoraParameters",
     "LrSchedule",

@@ -12,7 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from lora_nb.config.flags import Flag, flags_of
-from lora_nb.config.options import ConvertConfig, GenerateConfig, TestConfig, TrainConfig
+from lora_nb.config.options import (
+    CompareConfig,
+    ConvertConfig,
+    DataConfig,
+    FuseConfig,
+    GenerateConfig,
+    TestConfig,
+    TrainConfig,
+)
 
 __all__ = ["main", "options_page"]
 
@@ -20,7 +28,10 @@ _VERBS: dict[str, type[Any]] = {
     "lora_train": TrainConfig,
     "lora_test": TestConfig,
     "lora_generate": GenerateConfig,
+    "lora_data": DataConfig,
     "lora_convert": ConvertConfig,
+    "lora_fuse": FuseConfig,
+    "lora_compare": CompareConfig,
 }
 
 _PAGE = Path("docs/options.md")

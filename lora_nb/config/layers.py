@@ -13,22 +13,42 @@ from lora_nb.config import rules
 from lora_nb.config.fields import NESTED, specs_of
 from lora_nb.config.flags import flags_of
 from lora_nb.config.options import (
+    CompareConfig,
     ConvertConfig,
     DataConfig,
+    FitConfig,
+    FuseConfig,
     GenerateConfig,
     TestConfig,
     TrainConfig,
 )
 from lora_nb.config.words import in_our_words, without_variants
-from lora_nb.config.yaml_io import KeyPath, Layer, read_yaml_file, read_yaml_text
+from lora_nb.config.yaml_io import KeyPath, Layer, read_yaml_file, read_yaml_text, secrets_in
 from lora_nb.errors import listed
 
 __all__ = ["load"]
 
-Config = TypeVar("Config", TrainConfig, TestConfig, GenerateConfig, DataConfig, ConvertConfig)
+Config = TypeVar(
+    "Config",
+    TrainConfig,
+    TestConfig,
+    GenerateConfig,
+    DataConfig,
+    ConvertConfig,
+    FuseConfig,
+    CompareConfig,
+    FitConfig,
+)
 
 # Keys of mlx-lm's YAML that say what to do rather than how. Here the verb says it.
 _VERB_KEYS = {"config"}
+
+# What is said to a model is not kept in a run's folder.
+_SPOKEN = ("prompt", "system_prompt", "prefill_response")
+_KEPT = (
+    "holds what looks like a password or token. Options are written to the run's folder, so it "
+    "is not taken; set it in the environment (Hugging Face: HF_TOKEN, or log in)."
+)
 
 # Two words for one thing: the one in the later layer replaces the other.
 _RIVALS = (("iters", "epochs"), ("mask_prompt", "train_on"), ("scale", "alpha"))
@@ -55,27 +75,39 @@ def load(
     layers = [_for_verb(layer, kind) for layer in layers]
     layers.insert(0, _demo_defaults(kind, layers))
     values, owners = _merged(layers)
+    secrets = [
+        f"{_place(path, owners, given, kind)} {_KEPT}"
+        for path in secrets_in(values)
+        if path[0] not in _SPOKEN
+    ]
+    if secrets:
+        raise listed(dict.fromkeys(secrets))
     config, details = _built(kind, values)
     problems = [_problem(detail, kind, owners, given) for detail in details]
-    problems += [
-        f"{_place(path, owners, given, kind)}: {text}" for path, text in rules.broken_by(config)
-    ]
-    if problems:
+    broken = rules.broken_by(config) if config is not None else ()
+    problems += [f"{_place(path, owners, given, kind)}: {text}" for path, text in broken]
+    if config is None or problems:
         raise listed(dict.fromkeys(problems))
     return config
 
 
-def _built(kind: type[Config], values: Mapping[str, Any]) -> tuple[Config, list[Mapping[str, Any]]]:
+def _built(
+    kind: type[Config], values: Mapping[str, Any]
+) -> tuple[Config | None, list[Mapping[str, Any]]]:
     """A config and what is wrong with the values; those that are wrong have their defaults in it.
 
-    So what the right ones break together is found in the same go.
+    So what the right ones break together is found in the same go. There is none where an option
+    without a default is wrong.
     """
     try:
         return kind(**values), []
     except ValidationError as error:
         details = list(without_variants(error.errors()))
     wrong = {str(detail["loc"][0]) for detail in details}
-    return kind(**{key: value for key, value in values.items() if key not in wrong}), details
+    try:
+        return kind(**{key: value for key, value in values.items() if key not in wrong}), details
+    except ValidationError:
+        return None, details
 
 
 def _for_verb(layer: Layer, kind: type[Any]) -> Layer:
@@ -104,7 +136,7 @@ def _demo_defaults(kind: type[Any], layers: Iterable[Layer]) -> Layer:
     named: dict[str, Any] = {}
     for layer in layers:
         named |= layer.values
-    has_defaults = kind not in (GenerateConfig, ConvertConfig)
+    has_defaults = kind not in (GenerateConfig, ConvertConfig, FuseConfig, CompareConfig)
     if not has_defaults or "demo" not in (named.get("model"), named.get("data")):
         return Layer("demo")
     from lora_nb.demo import DEFAULTS_PATH

@@ -14,8 +14,11 @@ from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticKnownError
 
 __all__ = [
+    "CompareConfig",
     "ConvertConfig",
     "DataConfig",
+    "FitConfig",
+    "FuseConfig",
     "GenerateConfig",
     "LoraParameters",
     "LrSchedule",
@@ -57,16 +60,24 @@ def _spelled(value: Any) -> Any:
     return int(value) if isinstance(value, str) and value.strip().isdecimal() else value
 
 
+def _words(value: Any) -> Any:
+    """A text of several words with commas between them as a list."""
+    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+
 # Left alone, pydantic takes true for 1.
 Whole = Annotated[int, BeforeValidator(_whole)]
 Number = Annotated[float, BeforeValidator(_number)]
-Count = Annotated[Whole, Field(ge=1)]
-Size = Annotated[Whole, Field(ge=0)]
+Count = Annotated[Whole, Field(ge=1, lt=2**63)]
+Size = Annotated[Whole, Field(ge=0, lt=2**63)]
 Seed = Annotated[Whole, Field(ge=0, lt=2**63)]
 Everything = Annotated[Whole, Field(ge=-1)]
 Positive = Annotated[Number, Field(gt=0, allow_inf_nan=False)]
 Fraction = Annotated[Number, Field(ge=0, lt=1)]
 Share = Annotated[Number, Field(ge=0, le=1)]
+
+Name = Annotated[str, Field(min_length=1)]
+Words = Annotated[list[str], BeforeValidator(_words)]
 
 Optimizer = Literal["adam", "adamw", "muon", "sgd", "adafactor"]
 FineTuneType = Literal["lora", "dora", "full"]
@@ -113,8 +124,10 @@ class ModelOptions:
     model: Annotated[str, Field(min_length=1), Opt("Model", completes="model")] = "Qwen/Qwen3-0.6b"
     """Model: a folder, a Hugging Face repository, or 'demo' for the embedded one."""
     trust_remote_code: Annotated[bool, Opt("Model")] = False
-    """Allow code that comes with the model or tokenizer to run."""
-    chat_template: Annotated[str | None, Opt("Model", completes="path")] = None
+    """Allow code that comes with the model or tokenizer to run, if --trust-sha256 agrees to it."""
+    trust_sha256: Annotated[Words | None, Opt("Model", metavar="FILE:SHA256,...")] = None
+    """The files of code you have read and agree to run, each with the sha256 of its content."""
+    chat_template: Annotated[Name | None, Opt("Model", completes="path")] = None
     """A Jinja file to use as chat template (the model's own, else ChatML, if not given)."""
 
 
@@ -138,13 +151,13 @@ class DataOptions:
     """Leave the prompt out of the loss (prompt mask)."""
     train_on: Annotated[TrainOn | None, Opt("Data")] = None
     """Which tokens are trained: all, completions (same as --mask-prompt), every assistant turn."""
-    prompt_feature: Annotated[str, Opt("Data")] = "prompt"
+    prompt_feature: Annotated[Name, Opt("Data")] = "prompt"
     """Key of the prompt in completions rows."""
-    completion_feature: Annotated[str, Opt("Data")] = "completion"
+    completion_feature: Annotated[Name, Opt("Data")] = "completion"
     """Key of the completion in completions rows."""
-    chat_feature: Annotated[str, Opt("Data")] = "messages"
+    chat_feature: Annotated[Name, Opt("Data")] = "messages"
     """Key of the messages in chat rows."""
-    text_feature: Annotated[str, Opt("Data")] = "text"
+    text_feature: Annotated[Name, Opt("Data")] = "text"
     """Key of the text in text rows."""
     max_seq_length: Annotated[Whole, Field(ge=2), Opt("Data")] = 2048
     """Longest row in tokens; what to do with longer ones says --long-rows."""
@@ -185,6 +198,8 @@ class TrainConfig(ModelOptions, DataOptions, RunOptions):
     """Blocks to fine-tune, counted from the last; -1 for all (16, or all of a smaller model)."""
     lora_parameters: Annotated[LoraParameters, Opt("Adapter")] = LoraParameters()
     """Rank, scale, dropout and keys of the adapter."""
+    packing: Annotated[bool, Opt("Training")] = False
+    """Put several short rows into one sequence of --max-seq-length tokens; none sees another."""
     optimizer: Annotated[Optimizer, Opt("Training")] = "adam"
     """Optimizer: adam, adamw, muon, sgd or adafactor."""
     optimizer_config: Annotated[dict[str, dict[str, Any]], Opt("Training", flag=False)] = Field(
@@ -209,6 +224,8 @@ class TrainConfig(ModelOptions, DataOptions, RunOptions):
     """Keep what the frozen blocks compute for each row: in memory, on disk, or as fits (auto)."""
     trunk_cache_limit: Annotated[Whole | str, Opt("Memory", metavar="BYTES")] = "32GB"
     """Largest trunk cache: bytes, 500M, 2GB."""
+    fit: Annotated[Literal["auto", "check", "off"], Opt("Memory")] = "auto"
+    """Try before training whether it fits into memory: if in doubt (auto), always, or never."""
     clear_cache_threshold: Annotated[Whole | str | None, Opt("Memory", metavar="BYTES")] = None
     """Empty the allocator's cache when it is larger: bytes, 500M, 2GB (0: after every step)."""
     val_batches: Annotated[Everything, Opt("Evaluation")] = 25
@@ -217,6 +234,12 @@ class TrainConfig(ModelOptions, DataOptions, RunOptions):
     """Steps between two reports of the training loss."""
     steps_per_eval: Annotated[Count, Opt("Evaluation")] = 200
     """Steps between two validations."""
+    early_stop: Annotated[Count | None, Opt("Evaluation", metavar="N")] = None
+    """Stop once the validation loss has not fallen for this many validations in a row."""
+    early_stop_delta: Annotated[
+        Annotated[Number, Field(ge=0, allow_inf_nan=False)], Opt("Evaluation")
+    ] = 0.0
+    """A validation loss counts as fallen if it is lower than the lowest by more than this."""
     test: Annotated[bool, Opt("Evaluation")] = False
     """Also compute loss and perplexity on the test rows at the end."""
     test_batches: Annotated[Everything, Opt("Evaluation")] = 500
@@ -224,13 +247,22 @@ class TrainConfig(ModelOptions, DataOptions, RunOptions):
     adapter_path: Annotated[str, Field(min_length=1), Opt("Run", completes="path")] = "adapters"
     """Folder that receives the trained adapter."""
     save_every: Annotated[Count, Opt("Run")] = 100
-    """Steps between two checkpoints."""
-    resume_adapter_file: Annotated[str | None, Opt("Run", completes="path")] = None
+    """Steps between two checkpoints; the best validation makes one, too."""
+    publish: Annotated[Literal["last", "best"], Opt("Run")] = "last"
+    """Which checkpoint --adapter-path gets: the last, or that of the best validation."""
+    keep_checkpoints: Annotated[Count | None, Opt("Run", metavar="N")] = None
+    """Keep this many of the newest checkpoints, and the best one (all if not given)."""
+    resume_adapter_file: Annotated[Name | None, Opt("Run", completes="path")] = None
     """Adapter weights to start from: an adapters.safetensors, an adapter folder or a run."""
     report_to: Annotated[str | None, Opt("Run", metavar="SERVICE,SERVICE")] = None
     """Also report to wandb, swanlab, or both."""
     project_name: Annotated[str | None, Opt("Run")] = None
     """Project name at the services of --report-to."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class FitConfig(TrainConfig):
+    """Try whether a training fits into memory, how long it takes, and what to change if not."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -298,7 +330,9 @@ class ConvertConfig:
     model: Annotated[str, Field(min_length=1), Opt("Model", ("--hf-path",), completes="model")]
     """Model to convert: a folder, or a Hugging Face repository."""
     trust_remote_code: Annotated[bool, Opt("Model")] = False
-    """Allow code that comes with the model to run."""
+    """Allow code that comes with the model to run, if --trust-sha256 agrees to it."""
+    trust_sha256: Annotated[Words | None, Opt("Model", metavar="FILE:SHA256,...")] = None
+    """The files of code you have read and agree to run, each with the sha256 of its content."""
     mlx_path: Annotated[str, Field(min_length=1), Opt("Output", completes="path")] = "mlx_model"
     """Folder that receives the converted model."""
     overwrite: Annotated[bool, Opt("Output")] = False
@@ -321,5 +355,61 @@ class ConvertConfig:
     """A recipe that gives sensitive layers more bits, e.g. 3 and 6."""
     dequantize: Annotated[bool, Opt("Quantisation", ("-d",))] = False
     """Turn the weights of a quantised model back into plain ones."""
+    name: Annotated[str | None, Field(pattern=r"^[\w.-]{1,64}$"), Opt("Run", metavar="NAME")] = None
+    """Name of the run (made from the model if not given)."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class FuseConfig(ModelOptions):
+    """Put an adapter into its base model, and check that the result answers as the two did."""
+
+    model: Annotated[str | None, Opt("Model", completes="model")] = None  # type: ignore[assignment]
+    """Base model: a folder or a Hugging Face repository (the adapter's own if not given)."""
+    adapter_path: Annotated[
+        str, Field(min_length=1), Opt("Model", ("--adapter",), completes="adapter")
+    ] = "adapters"
+    """Adapter to fuse: its folder, a run, or a folder of PEFT."""
+    save_path: Annotated[str, Field(min_length=1), Opt("Output", completes="path")] = (
+        "lora_fused_model"
+    )
+    """Folder that receives the fused model."""
+    overwrite: Annotated[bool, Opt("Output")] = False
+    """Replace a model that is already there."""
+    dequantize: Annotated[bool, Opt("Output", ("--de-quantize", "-d"))] = False
+    """Write plain weights even if the base model is quantised."""
+    export_peft: Annotated[str | None, Opt("Output", metavar="FOLDER", completes="path")] = None
+    """Also write the adapter as PEFT loads it, to this folder."""
+    export_gguf: Annotated[bool, Opt("Output")] = False
+    """Also write the fused model as a GGUF file, for llama.cpp and Ollama, and check it."""
+    gguf_path: Annotated[str | None, Field(min_length=1), Opt("Output", completes="path")] = None
+    """Name of that file inside --save-path (ggml-model-TYPE.gguf if not given)."""
+    gguf_type: Annotated[Literal["f16", "f32", "bf16", "q8_0"], Opt("Output")] = "f16"
+    """Type of that file's weights."""
+    data: Annotated[str | None, Opt("Check", completes="data")] = None
+    """Rows to check the result on (those of the adapter's run if not given)."""
+    check_rows: Annotated[Size, Opt("Check", metavar="N")] = 16
+    """Rows to check the result on; 0 for no check."""
+    name: Annotated[str | None, Field(pattern=r"^[\w.-]{1,64}$"), Opt("Run", metavar="NAME")] = None
+    """Name of the run (made from the model if not given)."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class CompareConfig(ModelOptions):
+    """Let models and adapters answer the same rows, side by side."""
+
+    model: Annotated[str | None, Opt("Model", completes="model")] = None  # type: ignore[assignment]
+    """Base model of the adapters (the first adapter's own if not given)."""
+    contenders: Annotated[list[str], Field(min_length=1), Opt("Model", flag=False)] = Field(
+        default_factory=lambda: ["base", "adapters"]
+    )
+    """What is compared: base, adapters, runs, run@step, folders of fused models."""
+    data: Annotated[str | None, Opt("Data", completes="data")] = None
+    """Rows to answer (those of the first adapter's run if not given)."""
+    subset: Annotated[Literal["train", "valid", "test"], Opt("Data")] = "test"
+    """Split that the rows are taken from."""
+    rows: Annotated[Count, Opt("Data", metavar="N")] = 8
+    """Rows to answer, the first ones of the split."""
+    max_tokens: Annotated[Count, Opt("Sampling", ("-m",))] = 100
+    """Longest answer in tokens."""
     name: Annotated[str | None, Field(pattern=r"^[\w.-]{1,64}$"), Opt("Run", metavar="NAME")] = None
     """Name of the run (made from the model if not given)."""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from lora_nb.config.options import (
+    CompareConfig,
     ConvertConfig,
     DataConfig,
     DataOptions,
+    FuseConfig,
     GenerateConfig,
     LoraParameters,
     LrSchedule,
+    ModelOptions,
     TestConfig,
     TrainConfig,
 )
@@ -41,6 +45,9 @@ _SCHEDULES: dict[str, tuple[int, tuple[str, ...]]] = {
     "linear_schedule": (3, ("init", "end", "steps")),
     "step_decay": (3, ("init", "decay_rate", "step_size")),
 }
+
+# Options that name a file or folder.
+_PATHS = ("adapter_path", "chat_template", "data", "mlx_path", "model", "resume_adapter_file")
 
 _SERVICES = ("wandb", "swanlab")
 
@@ -97,15 +104,46 @@ def parse_shares(text: str) -> tuple[float, ...]:
 
 
 def broken_by(
-    config: DataConfig | TrainConfig | TestConfig | GenerateConfig | ConvertConfig,
+    config: DataConfig
+    | TrainConfig
+    | TestConfig
+    | GenerateConfig
+    | ConvertConfig
+    | FuseConfig
+    | CompareConfig,
 ) -> Iterator[Problem]:
     """Every rule that the config breaks, as key path and sentence."""
     if isinstance(config, DataOptions):
         yield from _data(config)
+    for key, value in vars(config).items():
+        if isinstance(value, str) and (wrong := _unwritable(key, value)):
+            yield (key,), wrong
+    if isinstance(config, (ConvertConfig, ModelOptions)):
+        yield from _trust(config)
+    if isinstance(config, GenerateConfig) and config.kv_bits and config.max_kv_size:
+        yield ("kv_bits",), "given beside max_kv_size, whose cache can't be quantised."
     if isinstance(config, TrainConfig):
         yield from _training(config)
     if isinstance(config, ConvertConfig):
         yield from _conversion(config)
+
+
+def _unwritable(key: str, value: str) -> str:
+    """What keeps a text from being written to a file, or from being the name of one."""
+    if "\0" in value:
+        return "holds a NUL character, which no name or path can."
+    if key in _PATHS and (len(value) > 4000 or max(map(len, value.split("/"))) > 250):
+        return "is too long for a name or path."
+    return ""
+
+
+def _trust(config: ModelOptions | ConvertConfig) -> Iterator[Problem]:
+    for text in config.trust_sha256 or ():
+        if not re.fullmatch(r".+:[0-9a-fA-F]{64}", text):
+            yield (
+                ("trust_sha256",),
+                f"'{text}' is no FILE:SHA256. The message about a model's code has the right ones.",
+            )
 
 
 def _data(config: DataOptions) -> Iterator[Problem]:
@@ -115,6 +153,9 @@ def _data(config: DataOptions) -> Iterator[Problem]:
         except ValueError:
             text = f"'{config.split}' is no split"
             yield ("split",), f"{text}; give shares that make 1, e.g. 0.9/0.05/0.05."
+    features = ("prompt_feature", "completion_feature")
+    if config.prompt_feature == config.completion_feature:
+        yield features[1:], f"'{config.completion_feature}' is the prompt's key, too."
     if config.mask_prompt and config.train_on not in (None, "completions"):
         yield ("train_on",), f"'{config.train_on}' contradicts mask_prompt. Give one of the two."
 
@@ -133,10 +174,22 @@ def _training(config: TrainConfig) -> Iterator[Problem]:
         yield ("lora_parameters", "alpha"), "given beside scale. Give one of the two."
     if config.lora_parameters.keys == []:
         yield ("lora_parameters", "keys"), "empty: no layer would be adapted. Leave it out for all."
+    yield from _validated(config)
     yield from _optimizer(config)
     yield from _schedule(config)
     yield from _cache(config)
     yield from _reporting(config)
+
+
+def _validated(config: TrainConfig) -> Iterator[Problem]:
+    """What can't be had without validations."""
+    wanted = {"early_stop": config.early_stop, "publish": config.publish == "best"}
+    if config.val_batches == 0:
+        for key, given in wanted.items():
+            if given:
+                yield (key,), "needs validations, but val_batches is 0."
+    if config.early_stop_delta and not config.early_stop:
+        yield ("early_stop_delta",), "says when to stop early, but early_stop is not given."
 
 
 def _cache(config: TrainConfig) -> Iterator[Problem]:

@@ -87,6 +87,7 @@ _SAYINGS: dict[str, Callable[[Detail], str]] = {
     "bool_parsing": _wanted("true or false"),
     "bool_type": _wanted("true or false"),
     "string_type": _wanted("text"),
+    "string_unicode": _wanted("text that can be written: it holds half of a character"),
     "list_type": _wanted("a list"),
     "dict_type": _wanted("a mapping of keys to values"),
     "dataclass_type": _wanted("a mapping of keys to values"),

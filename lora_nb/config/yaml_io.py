@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ from typing import Any
 import yaml
 
 from lora_nb.errors import LoraError
+from lora_nb.redact import MARK, has_secret, is_secret_name, redacted
 
-__all__ = ["KeyPath", "Layer", "as_yaml", "read_yaml_file", "read_yaml_text"]
+__all__ = ["KeyPath", "Layer", "as_yaml", "read_yaml_file", "read_yaml_text", "secrets_in"]
 
 KeyPath = tuple[str, ...]
 
@@ -134,14 +136,41 @@ def as_yaml(config: Any) -> str:
     """A config as YAML: complete, in the order of declaration, accepted back by `-c`.
 
     Options that are not given stand as `null`, so that no other default takes their place.
+    Secrets are left out.
     """
     return yaml.dump(
-        _plain(config),
+        _hidden(_plain(config)),
         Dumper=_Dumper,
         sort_keys=False,
         allow_unicode=True,
         default_flow_style=False,
     )
+
+
+def secrets_in(value: Any, path: KeyPath = (), above: tuple[int, ...] = ()) -> Iterator[KeyPath]:
+    """The key paths of texts that are secrets, by their name or their looks."""
+    if isinstance(value, str):
+        if value and (is_secret_name(path[-1]) or has_secret(value)):
+            yield path
+    # Aliases can make a list contain itself.
+    elif id(value) in above:
+        return
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from secrets_in(inner, (*path, str(key)), (*above, id(value)))
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            yield from secrets_in(inner, path, (*above, id(value)))
+
+
+def _hidden(value: Any, key: str = "") -> Any:
+    if isinstance(value, dict):
+        return {name: _hidden(inner, str(name)) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_hidden(inner, key) for inner in value]
+    if isinstance(value, str):
+        return MARK if value and is_secret_name(key) else redacted(value)
+    return value
 
 
 def _plain(value: Any) -> Any:

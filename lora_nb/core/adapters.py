@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,9 +14,16 @@ from mlx_lm.tuner.utils import linear_to_lora_layers
 
 from lora_nb.config import TrainConfig
 from lora_nb.config.rules import DEFAULT_LAYERS, scale_of
+from lora_nb.core.adapter_config import read_adapter_config
+from lora_nb.core.peft import is_peft, peft_layers, read_peft_config
 from lora_nb.core.trees import Weights, flat
 from lora_nb.errors import LoraError, did_you_mean, listed
-from lora_nb.runs.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS, find_adapter
+from lora_nb.runs.adapters import (
+    ADAPTER_CONFIG,
+    ADAPTER_WEIGHTS,
+    PEFT_WEIGHTS,
+    find_adapter,
+)
 
 __all__ = [
     "Adapter",
@@ -54,10 +60,10 @@ def make_trainable(model: nn.Module, config: TrainConfig) -> dict[str, Any]:
     if config.fine_tune_type == "full":
         for block in model.layers[-layers:]:
             block.unfreeze()
-        return adapter_config(config, layers)
+        return adapter_config(config, layers, model)
     _check_keys(model, config.lora_parameters.keys)
     mx.random.seed(config.seed)
-    described = adapter_config(config, layers)
+    described = adapter_config(config, layers, model)
     try:
         linear_to_lora_layers(
             model,
@@ -72,11 +78,12 @@ def make_trainable(model: nn.Module, config: TrainConfig) -> dict[str, Any]:
     return described
 
 
-def adapter_config(config: TrainConfig, layers: int) -> dict[str, Any]:
+def adapter_config(config: TrainConfig, layers: int, model: nn.Module) -> dict[str, Any]:
     """What mlx-lm needs to load the adapter, and what it was made for; no other option."""
     parameters = config.lora_parameters
     described: dict[str, Any] = {
         "model": config.model,
+        "model_type": getattr(model, "model_type", None),
         "fine_tune_type": config.fine_tune_type,
         "num_layers": layers,
         "lora_parameters": None,
@@ -107,19 +114,7 @@ def _check_keys(model: nn.Module, keys: list[str] | None) -> None:
 
 def read_adapter(folder: Path) -> tuple[dict[str, Any], Weights]:
     """Config and weights of an adapter folder. Raises LoraError if either is damaged."""
-    return _read_config(folder), read_weights(folder / ADAPTER_WEIGHTS)
-
-
-def _read_config(folder: Path) -> dict[str, Any]:
-    try:
-        config = json.loads((folder / ADAPTER_CONFIG).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise LoraError(f"{folder} has no {ADAPTER_CONFIG}, so its shape is unknown.") from None
-    except (OSError, ValueError) as problem:
-        raise LoraError(f"{folder / ADAPTER_CONFIG} can't be read: {problem}.") from None
-    if not isinstance(config, dict) or "num_layers" not in config:
-        raise LoraError(f"{folder / ADAPTER_CONFIG} is no adapter config (num_layers is missing).")
-    return config
+    return read_adapter_config(folder), read_weights(folder / ADAPTER_WEIGHTS)
 
 
 def read_weights(file: Path) -> Weights:
@@ -131,6 +126,11 @@ def read_weights(file: Path) -> Weights:
         raise LoraError(f"{file} can't be read: {problem}. Is it complete?") from None
     if not weights:
         raise LoraError(f"{file} holds no weights.")
+    whole = [
+        name for name, weight in weights.items() if not mx.issubdtype(weight.dtype, mx.floating)
+    ]
+    if whole:
+        raise LoraError(f"{file} holds no weights of an adapter: {whole[0]} is of whole numbers.")
     broken = [name for name, weight in weights.items() if not mx.isfinite(weight).all().item()]
     if broken:
         raise LoraError(f"{file} holds NaN or infinite weights, e.g. in {broken[0]}.")
@@ -163,11 +163,14 @@ class Adapter:
 
 
 def put_on(model: nn.Module, folder: Path) -> Adapter:
-    """Put a saved adapter on the model.
+    """Put a saved adapter on the model, one of ours (mlx-lm's) or one of PEFT.
 
     Raises LoraError that lists what doesn't fit, before anything is changed for good.
     """
+    if is_peft(folder):
+        return _put_on_layers(model, folder)
     config, weights = read_adapter(folder)
+    _check_family(folder, config, model)
     if config.get("fine_tune_type", "lora") == "full":
         return _put_on_full(model, folder, weights)
     before = dict(model.named_modules())
@@ -188,6 +191,26 @@ def put_on(model: nn.Module, folder: Path) -> Adapter:
         adapter.off()
         raise
     model.load_weights(list(weights.items()), strict=False)
+    model.eval()
+    return adapter
+
+
+def _check_family(folder: Path, config: Mapping[str, Any], model: nn.Module) -> None:
+    """Families may have layers of the same names and shapes, and compute different things."""
+    made_for, ours = config.get("model_type"), getattr(model, "model_type", None)
+    if made_for and ours and made_for != ours:
+        raise LoraError(
+            f"{folder} was trained on a model of the family {made_for}, this one is of {ours}."
+        )
+
+
+def _put_on_layers(model: nn.Module, folder: Path) -> Adapter:
+    """Put on an adapter of PEFT, each layer with its own rank and scale."""
+    config = read_peft_config(folder)
+    layers = peft_layers(model, folder, config, read_weights(folder / PEFT_WEIGHTS))
+    before = {name: module for name, module in model.named_modules() if name in layers}
+    adapter = Adapter(model, dict(layers), before)
+    adapter.on()
     model.eval()
     return adapter
 
@@ -253,7 +276,13 @@ def start_from(model: nn.Module, file_or_folder: str, described: Mapping[str, An
     """
     path = Path(file_or_folder).expanduser()
     if not path.is_file():
-        path = find_adapter(file_or_folder, "resume_adapter_file") / ADAPTER_WEIGHTS
+        folder = find_adapter(file_or_folder, "resume_adapter_file")
+        if is_peft(folder):
+            raise LoraError(
+                f"resume_adapter_file: {folder} is an adapter of PEFT, which can be used and fused "
+                "but not trained on. Fuse it (%lora_fuse) and train on the fused model."
+            )
+        path = folder / ADAPTER_WEIGHTS
     weights = read_weights(path)
     _check_same_kind(path, described)
     _check_fit(path, weights, flat(model.trainable_parameters()))
@@ -264,7 +293,7 @@ def _check_same_kind(file: Path, described: Mapping[str, Any]) -> None:
     """Compare with the config beside the weights, where there is one (a copied file has none)."""
     if not (file.parent / ADAPTER_CONFIG).is_file():
         return
-    saved = _read_config(file.parent)
+    saved = read_adapter_config(file.parent)
     ours, theirs = described.get("lora_parameters") or {}, saved.get("lora_parameters") or {}
     pairs = {
         "fine_tune_type": (saved.get("fine_tune_type"), described["fine_tune_type"]),

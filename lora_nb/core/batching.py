@@ -18,7 +18,8 @@ __all__ = ["Split", "TokenBatch"]
 class TokenBatch:
     """A batch: tokens and trained targets [rows, length], their count, and where rows come from.
 
-    `picks` says where the targets are, `split` and `numbers` which rows of the split these are.
+    `picks` says where the targets are, `split` and `numbers` which rows of the split these are;
+    `parts` [rows, length] numbers the rows within packed sequences.
     """
 
     tokens: mx.array
@@ -28,6 +29,7 @@ class TokenBatch:
     picks: Picks | None = None
     split: str = ""
     numbers: Sequence[int] = ()
+    parts: mx.array | None = None
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,13 @@ class Split:
 
     def batch(self, step: int) -> TokenBatch:
         """The batch of a step, counted from 0 and going on over the epochs."""
-        numbers = self.plan.batch(step)
+        return self._of(self.plan.batch(step))
+
+    def part(self, step: int, start: int, stop: int) -> TokenBatch:
+        """Some rows of a step's batch as a batch of their own."""
+        return self._of(self.plan.batch(step)[start:stop])
+
+    def _of(self, numbers: list[int]) -> TokenBatch:
         batch = collate([self.prepared.encoded[number] for number in numbers])
         return TokenBatch(
             mx.array(batch.tokens),
@@ -57,4 +65,5 @@ class Split:
             picks_of(batch.trained),
             self.name,
             numbers,
+            None if batch.parts is None else mx.array(batch.parts),
         )

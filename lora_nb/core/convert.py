@@ -24,15 +24,29 @@ from lora_nb.core.olmo_layout import is_ai2, plain_tokenizer, with_its_ids
 from lora_nb.core.trees import Weights, flat
 from lora_nb.errors import LoraError
 
-__all__ = ["Converted", "Skipped", "check_target", "converted", "write_model"]
+__all__ = [
+    "DTYPES",
+    "Converted",
+    "Skipped",
+    "bits_of",
+    "cast",
+    "check_folder",
+    "check_target",
+    "converted",
+    "described",
+    "said",
+    "write_model",
+    "written",
+]
 
 Tick = Callable[[int, int], None]
 
-_DTYPES = ("float16", "bfloat16", "float32")
+DTYPES = ("float16", "bfloat16", "float32")
 _FILE_BYTES = 5_000_000_000
 _WEIGHTS_INDEX = "model.safetensors.index.json"
 # What belongs to the tokenizer, or to the model but for its weights and their description.
-_COMPANIONS = ("*.json", "*.jsonl", "*.jinja", "*.model", "*.tiktoken", "*.txt", "*.py")
+_COMPANIONS = ("*.json", "*.jsonl", "*.jinja", "*.model", "*.tiktoken", "*.txt")
+_CODE = "*.py"
 _OWN = ("config.json", "hf_quant_config.json", "adapter_config.json")
 
 
@@ -62,25 +76,34 @@ class Converted:
 
 def check_target(source: Path, options: ConvertConfig) -> Path:
     """The folder to write, absolute. Raises LoraError if it must not be written."""
-    target = Path(options.mlx_path).expanduser().absolute()
-    real, origin = target.resolve(), source.resolve()
-    if real == origin or real in origin.parents:
-        raise LoraError(
-            f"mlx_path: {target} is, or holds, the model that is converted. Name another folder."
-        )
+    kept = {"the model that is converted": source}
+    return check_folder("mlx_path", options.mlx_path, kept, overwrite=options.overwrite)
+
+
+def check_folder(option: str, path: str, kept: Mapping[str, Path], *, overwrite: bool) -> Path:
+    """The folder for a model that an option names, absolute; `kept` has folders in words.
+
+    Raises LoraError if it must not be written: it is there, or is or holds one of `kept`.
+    """
+    target = Path(path).expanduser().absolute()
+    real = target.resolve()
+    for what, folder in kept.items():
+        origin = folder.resolve()
+        if real == origin or real in origin.parents:
+            raise LoraError(f"{option}: {target} is, or holds, {what}. Name another folder.")
     if not os.path.lexists(target):
         return target
     if not target.is_dir():
-        raise LoraError(f"mlx_path: {target} is a file. Name a folder.")
+        raise LoraError(f"{option}: {target} is a file. Name a folder.")
     if not any(target.iterdir()):
         return target
-    if not options.overwrite:
+    if not overwrite:
         raise LoraError(
-            f"mlx_path: {target} is already there. Name another folder, or add --overwrite."
+            f"{option}: {target} is already there. Name another folder, or add --overwrite."
         )
     if not (target / "config.json").is_file():
         raise LoraError(
-            f"mlx_path: {target} is no model folder (it has no config.json), so it is not "
+            f"{option}: {target} is no model folder (it has no config.json), so it is not "
             "overwritten. Name another folder."
         )
     return target
@@ -99,26 +122,26 @@ def converted(loaded: Loaded, options: ConvertConfig) -> Converted:
         )
     if options.dequantize and not loaded.packed:
         raise LoraError(f"model: {options.model} is not quantised.")
-    dtype = options.dtype or _said(config)
-    if dtype in _DTYPES:
-        _cast(model, getattr(mx, dtype))
+    dtype = options.dtype or said(config)
+    if dtype in DTYPES:
+        cast(model, getattr(mx, dtype))
     skipped: list[Skipped] = []
     if options.dequantize:
         for key in ("quantization", "quantization_config"):
             config.pop(key, None)
         model = dequantize_model(model)
         # Some modes hold no type of their own: their numbers come out as bfloat16.
-        if dtype in _DTYPES:
-            _cast(model, getattr(mx, dtype))
+        if dtype in DTYPES:
+            cast(model, getattr(mx, dtype))
     if options.quantize:
         before = {name: module for name, module in model.named_modules() if _can(module)}
         model, config = quantised(model, config, options)
         skipped = list(_skipped(before, dict(model.named_modules()), options))
-    written = _written(model)
-    return Converted(model, _described(config, written), _bits(model), written, skipped)
+    kind = written(model)
+    return Converted(model, described(config, kind), bits_of(model), kind, skipped)
 
 
-def _bits(model: nn.Module) -> float:
+def bits_of(model: nn.Module) -> float:
     """Bits per weight of what is written; mlx-lm's own count has tables of positions in it."""
     size = sum(weight.nbytes for weight in flat(model.parameters()).values())
     return 8 * size / float(get_total_parameters(model))
@@ -181,7 +204,7 @@ def _skipped(
         yield Skipped(tuple(sorted(names)), why)
 
 
-def _said(config: Mapping[str, Any]) -> str | None:
+def said(config: Mapping[str, Any]) -> str | None:
     """The type of weights that a config names, under transformers' older or newer key."""
     inner = config.get("text_config")
     for source in (config, inner if isinstance(inner, Mapping) else {}):
@@ -191,17 +214,18 @@ def _said(config: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _cast(model: nn.Module, dtype: mx.Dtype) -> None:
+def cast(model: nn.Module, dtype: mx.Dtype) -> None:
+    """Turn all weights into a type, but packed ones and those that the family keeps."""
     wanted: Callable[[str], bool] = getattr(model, "cast_predicate", lambda _: True)
 
-    def cast(name: str, weight: mx.array) -> mx.array:
+    def as_wanted(name: str, weight: mx.array) -> mx.array:
         plain = mx.issubdtype(weight.dtype, mx.floating) and wanted(name)
         return weight.astype(dtype) if plain else weight
 
-    model.update(tree_map_with_path(cast, model.parameters()))
+    model.update(tree_map_with_path(as_wanted, model.parameters()))
 
 
-def _written(model: nn.Module) -> str:
+def written(model: nn.Module) -> str:
     """The type of most of the numbers that are no packed ones."""
     counts: dict[str, int] = {}
     for weight in flat(model.parameters()).values():
@@ -211,7 +235,7 @@ def _written(model: nn.Module) -> str:
     return max(counts, key=lambda name: counts[name], default="")
 
 
-def _described(config: dict[str, Any], dtype: str) -> dict[str, Any]:
+def described(config: dict[str, Any], dtype: str) -> dict[str, Any]:
     """The config of what is written: its type, and Hugging Face's names for its layers."""
     if is_ai2(config):
         config = with_its_ids(config)
@@ -219,12 +243,22 @@ def _described(config: dict[str, Any], dtype: str) -> dict[str, Any]:
     return {**config, **dict.fromkeys(keys, dtype)} if dtype else config
 
 
-def write_model(made: Converted, source: Path, target: Path, tick: Tick) -> int:
+def write_model(
+    made: Converted,
+    source: Path,
+    target: Path,
+    tick: Tick,
+    *,
+    with_code: bool = False,
+    option: str = "mlx_path",
+    texts: Mapping[str, str] | None = None,
+) -> int:
     """Write the model with its tokenizer, complete or not at all; returns its size in bytes.
 
     `tick(done, total)` is called after each tensor, and may raise to give up. The model is used up
-    on the way, so that no more than one file's worth of it is in memory. Raises LoraError if it
-    can't be written.
+    on the way, so that no more than one file's worth of it is in memory. Code that the model
+    brings is left behind unless `with_code`; `texts` are written beside, by name. Raises LoraError,
+    in the name of `option`, if it can't be written.
     """
     part = target.with_name(f".{target.name}.part-{os.getpid()}")
     try:
@@ -233,7 +267,9 @@ def write_model(made: Converted, source: Path, target: Path, tick: Tick) -> int:
         part.mkdir()
         _write_weights(made.model, part, tick)
         save_config(dict(made.config), part / "config.json")
-        _copy_companions(source, part)
+        _copy_companions(source, part, with_code)
+        for name, text in (texts or {}).items():
+            (part / name).write_text(text, encoding="utf-8")
         for path in part.iterdir():
             sync_file(path)
         sync_folder(part)
@@ -241,7 +277,7 @@ def write_model(made: Converted, source: Path, target: Path, tick: Tick) -> int:
         _put_in_place(part, target)
     except (OSError, RuntimeError) as problem:
         raise LoraError(
-            f"mlx_path: {target} can't be written: {problem}. Nothing was changed."
+            f"{option}: {target} can't be written: {problem}. Nothing was changed."
         ) from problem
     finally:
         shutil.rmtree(part, ignore_errors=True)
@@ -293,9 +329,9 @@ def _file_name(number: int, count: int) -> str:
     return "model.safetensors" if count == 1 else f"model-{number + 1:05}-of-{count:05}.safetensors"
 
 
-def _copy_companions(source: Path, folder: Path) -> None:
+def _copy_companions(source: Path, folder: Path, with_code: bool) -> None:
     foreign = is_ai2(json.loads((source / "config.json").read_text(encoding="utf-8")))
-    for pattern in _COMPANIONS:
+    for pattern in (*_COMPANIONS, *([_CODE] if with_code else [])):
         for path in sorted(source.glob(pattern)):
             if path.name in _OWN or path.name.endswith(".index.json") or not path.is_file():
                 continue

@@ -32,6 +32,7 @@ class Inputs(NamedTuple):
     trained: mx.array
     picks: Picks | None
     hidden: mx.array | None
+    parts: mx.array | None = None
 
     def targets(self) -> mx.array:
         """The trained tokens."""
@@ -49,7 +50,8 @@ class Forward:
         """A batch as inputs of `loss`; the frozen part is computed here if it isn't kept yet."""
         trunk = self.trunk
         hidden = trunk.hidden(batch) if trunk is not None and trunk.knows(batch.split) else None
-        return Inputs(batch.tokens, batch.trained, batch.picks if self._picks else None, hidden)
+        picks = batch.picks if self._picks else None
+        return Inputs(batch.tokens, batch.trained, picks, hidden, batch.parts)
 
     def loss(self, model: nn.Module, inputs: Inputs) -> mx.array:
         """Cross entropy in nats, summed over the trained targets, as an fp32 scalar."""
@@ -57,15 +59,15 @@ class Forward:
         way = nullcontext() if trunk is None or hidden is None else trunk.entered(hidden)
         with way:
             if inputs.picks is None:
-                return summed_loss(model, inputs.tokens, inputs.trained)
-            return picked_loss(model, inputs.tokens, inputs.picks)
+                return summed_loss(model, inputs.tokens, inputs.trained, inputs.parts)
+            return picked_loss(model, inputs.tokens, inputs.picks, inputs.parts)
 
     def suit(self, model: nn.Module, batch: TokenBatch) -> list[str]:
         """Compare with the plain loss on a batch and drop what does not fit the model.
 
         Returns what was dropped, in words.
         """
-        plain = value_of(summed_loss(model, batch.tokens, batch.trained))
+        plain = value_of(summed_loss(model, batch.tokens, batch.trained, batch.parts))
         dropped = []
         if self._picks and not self._agrees(model, batch, plain, trunk=None):
             self._picks = False
@@ -82,7 +84,7 @@ class Forward:
         before, self.trunk = self.trunk, trunk
         try:
             hidden = None if trunk is None else trunk.compute(batch.tokens)
-            inputs = Inputs(batch.tokens, batch.trained, picks, hidden)
+            inputs = Inputs(batch.tokens, batch.trained, picks, hidden, batch.parts)
             loss = value_of(self.loss(model, inputs))
         except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError):
             return False

@@ -53,10 +53,18 @@ def prompt_tokens(
 
 
 def generate(
-    model: nn.Module, tokenizer: TokenizerWrapper, config: GenerateConfig, template: Template
+    model: nn.Module,
+    tokenizer: TokenizerWrapper,
+    config: GenerateConfig,
+    template: Template,
+    tokens: list[int] | None = None,
 ) -> Iterator[Answer]:
-    """Pieces of the answer as they come; the last one carries the statistics."""
-    tokens = prompt_tokens(tokenizer, config, template)
+    """Pieces of the answer as they come; the last one carries the statistics.
+
+    `tokens` are a prompt that is encoded already.
+    """
+    if tokens is None:
+        tokens = prompt_tokens(tokenizer, config, template)
     if config.seed is not None:
         mx.random.seed(config.seed)
     # A tokenizer without this token spells it out, and its model learns to do so.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -13,6 +13,7 @@ import psutil
 from mlx.utils import tree_map
 from mlx_lm.tokenizer_utils import TokenizerWrapper
 from mlx_lm.utils import (
+    _get_classes,
     compute_bits_per_weight,
     dequantize_model,
     get_total_parameters,
@@ -24,8 +25,13 @@ from mlx_lm.utils import (
 from lora_nb.config import ModelOptions
 from lora_nb.core import families
 from lora_nb.core.corrections import correct
+from lora_nb.core.model_files import check_folder, read_json, weights_of
 from lora_nb.core.olmo_layout import readable_tokenizer
+from lora_nb.core.sanity import check_config, check_size
+from lora_nb.core.tokenizer_check import check_settings, try_out
 from lora_nb.core.trees import flat
+from lora_nb.core.trust import agreed, refusal
+from lora_nb.data.limits import TooMuchError, bounded
 from lora_nb.errors import LoraError
 
 __all__ = ["Loaded", "context_of", "find_model", "load_base", "load_words", "on_cpu"]
@@ -34,6 +40,8 @@ __all__ = ["Loaded", "context_of", "find_model", "load_base", "load_words", "on_
 # A quantised weight takes at most 8 bits, and half a bit more for scales and biases.
 _PLAIN_BITS = 12
 _MEMORY_SHARE = 0.5
+_BUILD_SECONDS = 60.0
+_LONGEST = 300
 
 families.install()
 
@@ -102,17 +110,24 @@ def _fetch(name: str) -> Path:
 
 
 def load_words(path: Path, options: ModelOptions) -> TokenizerWrapper:
-    """The tokenizer of a model folder. Raises LoraError if it can't be built."""
+    """The tokenizer of a model folder.
+
+    Raises LoraError if it can't be built or used, or if code would run that isn't agreed to.
+    """
     config = _read_config(path)
+    trusted = agreed(path, options)
+    check_settings(path)
     try:
         with readable_tokenizer(path, config) as folder:
             words: TokenizerWrapper = load_tokenizer(
                 folder,
-                {"trust_remote_code": options.trust_remote_code},
+                {"trust_remote_code": trusted},
                 eos_token_ids=config.get("eos_token_id"),
             )
-    except Exception as problem:  # transformers' many tokenizer classes raise anything
-        raise LoraError(f"model: the tokenizer in {path} can't be loaded: {problem}") from problem
+        try_out(words)
+    # transformers' many tokenizer classes raise anything, and the one below them can panic.
+    except BaseException as problem:  # noqa: BLE001
+        _explain(problem, f"the tokenizer in {path}", path, trusted)
     return words
 
 
@@ -122,25 +137,32 @@ def load_base(
     """The model in a folder, in evaluation mode; on the CPU with fp32 weights unless `as_is`.
 
     Raises LoraError if the model is unknown to mlx-lm, damaged, would be computed wrongly, or
-    wants code of its own to run.
+    wants code of its own to run that isn't agreed to.
     """
-    mend = families.mended(path, _read_config(path))
+    config = _read_config(path)
+    trusted = agreed(path, options)
+    if config.get("model_file") is not None and not trusted:
+        raise refusal(path) or LoraError(f"model: {path} names code that isn't there.")
+    check_size(path, config, weights_of(path))
     try:
+        mend = families.mended(path, config)
         model, config = load_model(
             path,
             lazy=True,
             model_config=mend.updates,
-            trust_remote_code=options.trust_remote_code,
+            get_model_classes=_classes,  # type: ignore[arg-type]  # it only calls what it gets
+            trust_remote_code=trusted,
         )
-    except (ValueError, KeyError, TypeError, RuntimeError, OSError) as problem:
-        raise LoraError(f"model: {path} can't be loaded: {_first_line(problem)}") from problem
+        notes = [*mend.notes, *correct(model, families.text_of(config))]
+    except BaseException as problem:  # noqa: BLE001 (told in our words, or raised again)
+        _explain(problem, str(path), path, trusted)
     loaded = Loaded(
         model,
         path,
         config,
         int(get_total_parameters(model)),
         float(compute_bits_per_weight(model)),
-        [*mend.notes, *correct(model, families.text_of(config))],
+        notes,
         {name: m.bits for name, m in model.named_modules() if "scales" in m and "bits" in vars(m)},
     )
     if on_cpu() and not as_is:
@@ -177,21 +199,53 @@ def _as_fp32(weight: mx.array) -> mx.array:
     return weight.astype(mx.float32) if mx.issubdtype(weight.dtype, mx.floating) else weight
 
 
+def _classes(config: dict[str, Any]) -> tuple[Callable[[Any], nn.Module], Any]:
+    """mlx-lm's classes for a config; building the model is cut off if it takes too long."""
+    kind, arguments = _get_classes(config)
+
+    def build(values: Any) -> nn.Module:
+        with bounded(_BUILD_SECONDS):
+            model: nn.Module = kind(values)
+            return model
+
+    return build, arguments
+
+
+def _explain(problem: BaseException, what: str, path: Path, trusted: bool) -> NoReturn:
+    """Say in our words why something can't be loaded."""
+    if isinstance(problem, LoraError) or not _is_failure(problem):
+        raise problem
+    needed = None if trusted else refusal(path)
+    if needed is not None and "code" in str(problem):
+        raise needed from problem
+    raise LoraError(f"model: {what} can't be loaded: {_in_words(problem)}") from problem
+
+
+def _is_failure(problem: BaseException) -> bool:
+    """Whether it is an error, or what some packages make of one: an exit, or a panic."""
+    panic = type(problem).__name__ == "PanicException"
+    return isinstance(problem, (Exception, SystemExit)) or panic
+
+
 def _read_config(path: Path) -> dict[str, Any]:
-    try:
-        config: dict[str, Any] = load_config(path)
-    except (OSError, json.JSONDecodeError) as problem:
-        raise LoraError(f"model: {path / 'config.json'} can't be read: {problem}.") from None
-    if "model_type" not in config:
-        raise LoraError(f"model: {path / 'config.json'} names no model_type.")
+    check_folder(path)
+    read_json(path / "config.json")
+    if (path / "generation_config.json").is_file():
+        read_json(path / "generation_config.json")
+    config: dict[str, Any] = load_config(path)
+    check_config(path, config)
     return config
 
 
-def _first_line(problem: Exception) -> str:
-    text = str(problem).strip()
+def _in_words(problem: BaseException) -> str:
+    if isinstance(problem, TooMuchError):
+        return f"{problem}; its config.json may be wrong."
+    if isinstance(problem, RecursionError):
+        return "it is nested too deeply."
+    text = " ".join(str(problem).split())
     if isinstance(problem, KeyError):
-        return f"config.json lacks {text}."
-    return text.splitlines()[0] if text else repr(problem)
+        return f"it lacks {text}."
+    return f"{text[:_LONGEST]}…" if len(text) > _LONGEST else text or repr(problem)
 
 
 def context_of(config: dict[str, Any]) -> int | None:

@@ -2,14 +2,48 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable
 from typing import Any, ClassVar
 
 import mlx.core as mx
 import mlx.nn as nn
+import psutil
 from mlx_lm.utils import maybe_set_recommended_wired_limit
 
-__all__ = ["checkpoint_gradients", "wire_memory"]
+from lora_nb.config.rules import bytes_of
+from lora_nb.core.load import on_cpu
+
+__all__ = ["VARIABLE", "checkpoint_gradients", "free_memory", "total_memory", "wire_memory"]
+
+VARIABLE = "LORA_NB_MEMORY"
+"""Environment variable: the most that training is to take, such as 8GB."""
+
+# As devices call what may be used of them, the most cautious first.
+_TOTAL_KEYS = ("max_recommended_working_set_size", "total_memory", "memory_size")
+
+
+def total_memory() -> int:
+    """Bytes of the device's memory that may be used, at most what `VARIABLE` says."""
+    about = {} if on_cpu() else mx.device_info()
+    total = next((about[key] for key in _TOTAL_KEYS if key in about), psutil.virtual_memory().total)
+    return min(int(total), _allowed())
+
+
+def free_memory() -> int:
+    """Bytes that are still free; of a GPU, those that this process has not taken itself."""
+    if not on_cpu():
+        return total_memory() - mx.get_active_memory()
+    own = psutil.Process().memory_info().rss
+    return max(0, min(psutil.virtual_memory().available, _allowed() - own))
+
+
+def _allowed() -> int:
+    try:
+        return bytes_of(os.environ[VARIABLE])
+    except (KeyError, ValueError):
+        return sys.maxsize
 
 
 def checkpoint_gradients(model: nn.Module) -> None:

@@ -19,6 +19,7 @@ import mlx.nn as nn
 import numpy as np
 from numpy.typing import NDArray
 
+from lora_nb.core.packed import Apart
 from lora_nb.core.trees import flat
 
 __all__ = ["Picks", "has_body", "picked_loss", "picks_of"]
@@ -77,11 +78,13 @@ def _with_body(model: nn.Module, body: Any) -> Iterator[None]:
         dict.__setitem__(model, "model", before)
 
 
-def picked_loss(model: nn.Module, tokens: mx.array, picks: Picks) -> mx.array:
+def picked_loss(
+    model: nn.Module, tokens: mx.array, picks: Picks, parts: mx.array | None = None
+) -> mx.array:
     """Cross entropy in nats, summed over the targets: `summed_loss` with fewer logits."""
     inputs = tokens[:, :-1]
     # Phi names its cache without a default.
-    hidden = model["model"](inputs, None)
+    hidden = model["model"](inputs, None if parts is None else Apart(model, parts[:, :-1]))
     places, weights = picks
     hidden = hidden.reshape(-1, hidden.shape[-1])[places]
     targets = tokens[:, 1:].reshape(-1)[places]
@@ -104,12 +107,13 @@ def _in_chunks(
 ) -> mx.array:
     count = hidden.shape[0]
     size = max(_STEP, _CHUNK_BYTES // (4 * _vocabulary(model)))
-    if count <= size or not model.training or _trains_head(model):
+    if count <= size or (model.training and _trains_head(model)):
         return loss_of(hidden, targets, weights)
     total = mx.array(0.0)
     for start in range(0, count, size):
-        part = slice(start, start + size)
-        total = total + _formed(loss_of)(hidden[part], targets[part], weights[part])[0]
+        given = [each[start : start + size] for each in (hidden, targets, weights)]
+        # Without training no gradient is wanted; that chunks come one by one saves the memory.
+        total = total + (_formed(loss_of)(*given)[0] if model.training else loss_of(*given))
     return total
 
 

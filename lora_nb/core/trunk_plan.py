@@ -8,14 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import mlx.core as mx
 import mlx.nn as nn
-import psutil
 
 from lora_nb.config import TrainConfig
 from lora_nb.config.rules import bytes_of
 from lora_nb.core.batching import Split
-from lora_nb.core.load import on_cpu
+from lora_nb.core.memory import free_memory
 from lora_nb.core.trunk import Trunk, first_trained
 from lora_nb.core.trunk_store import DiskStore, MemoryStore, Store
 
@@ -28,11 +26,13 @@ _DISK_SHARE = 0.5
 
 @dataclass
 class TrunkPlan:
-    """A trunk with what is to happen to it in the course of a run."""
+    """A trunk with what is to happen to it in the course of a run; `needed` is in bytes."""
 
     trunk: Trunk
     evaluated: Mapping[str, tuple[Split, int]]
     note: str
+    needed: int
+    place: Literal["memory", "disk"]
 
     def release_when_complete(self, rebuild: Callable[[], None]) -> str | None:
         """Once all training rows are there, let the frozen blocks go; says so, once."""
@@ -54,7 +54,7 @@ def plan_trunk(
     folder: Path,
 ) -> TrunkPlan | str:
     """The trunk of a run, or why it has none. Its file, if it needs one, lies in `folder`."""
-    if config.trunk_cache == "off":
+    if config.trunk_cache == "off" or config.packing:
         return ""
     first = first_trained(model)
     if first == 0:
@@ -84,7 +84,7 @@ def plan_trunk(
         f"Trunk cache: what the {first} frozen blocks compute is kept in {where} "
         f"({needed / 1e9:.2f} GB)."
     )
-    return TrunkPlan(Trunk(model, first, stores), evaluated, note)
+    return TrunkPlan(Trunk(model, first, stores), evaluated, note, needed, place)
 
 
 def _store(split: Split, place: str, path: Path) -> Store:
@@ -105,23 +105,7 @@ def _place_for(needed: int, config: TrainConfig, folder: Path) -> Literal["memor
         return None
     if config.trunk_cache == "memory":
         return "memory"
-    if config.trunk_cache == "auto" and needed <= _MEMORY_SHARE * _free_memory():
+    if config.trunk_cache == "auto" and needed <= _MEMORY_SHARE * free_memory():
         return "memory"
     room = shutil.disk_usage(folder).free
     return "disk" if needed <= _DISK_SHARE * room else None
-
-
-def _free_memory() -> float:
-    """Bytes that the device still has, as far as it says."""
-    if on_cpu():
-        return float(psutil.virtual_memory().available)
-    about = mx.device_info()
-    total = next(
-        (
-            about[key]
-            for key in ("max_recommended_working_set_size", "total_memory", "memory_size")
-            if key in about
-        ),
-        psutil.virtual_memory().total,
-    )
-    return float(total) - float(mx.get_active_memory())

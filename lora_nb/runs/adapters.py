@@ -2,26 +2,50 @@
 
 from __future__ import annotations
 
+import filecmp
+import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
+from lora_nb.config import TrainConfig
 from lora_nb.errors import LoraError
 from lora_nb.runs import store
+from lora_nb.runs.folder import RunFolder
 
-__all__ = ["ADAPTER_CONFIG", "ADAPTER_WEIGHTS", "find_adapter"]
+__all__ = [
+    "ADAPTER_CONFIG",
+    "ADAPTER_WEIGHTS",
+    "PEFT_WEIGHTS",
+    "base_of",
+    "find_adapter",
+    "is_adapter",
+    "run_of",
+]
 
 ADAPTER_WEIGHTS = "adapters.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"
+PEFT_WEIGHTS = "adapter_model.safetensors"
+
+_AT_STEP = re.compile(r"(.+)@(\d+)")
+
+
+def is_adapter(folder: Path) -> bool:
+    """Whether a folder holds an adapter, mlx-lm's or PEFT's."""
+    return any((folder / name).is_file() for name in (ADAPTER_WEIGHTS, PEFT_WEIGHTS))
 
 
 def find_adapter(name: str, option: str = "adapter_path") -> Path:
-    """The adapter folder meant by a path, the name of a run, or `latest`.
+    """The adapter folder meant by a path, the name of a run, or `latest`; or by `run@step`.
 
-    `latest` is the newest run that has saved an adapter. Raises LoraError, in the name of the
-    option, if there is none.
+    A folder of PEFT will do, too. `latest` is the newest run that has saved an adapter. Raises
+    LoraError, in the name of the option, if there is none.
     """
     path = Path(name).expanduser()
-    if (path / ADAPTER_WEIGHTS).is_file():
+    if is_adapter(path):
         return path
+    if not path.exists() and (at := _AT_STEP.fullmatch(name)):
+        return _of_step(at[1], int(at[2]), option)
     if name == "latest":
         found = next(filter(None, (run.adapter_path for run in store.all_runs())), None)
         if found is None:
@@ -36,3 +60,63 @@ def find_adapter(name: str, option: str = "adapter_path") -> Path:
     if run.adapter_path is None:
         raise LoraError(f"{option}: {run.name} has saved no adapter (status: {run.status}).")
     return run.adapter_path
+
+
+def _of_step(name: str, step: int, option: str) -> Path:
+    try:
+        newest = (run for run in store.all_runs() if name == "latest" and run.checkpoints)
+        run = next(newest, None) or store.find(name)
+    except LoraError as problem:
+        raise LoraError(f"{option}: {problem}") from None
+    there = {checkpoint.step: checkpoint.path for checkpoint in run.checkpoints}
+    if step not in there:
+        steps = ", ".join(map(str, there)) or "none"
+        raise LoraError(f"{option}: {run.name} has no checkpoint of step {step} (it has {steps}).")
+    return there[step]
+
+
+def base_of(adapter: Path) -> str | None:
+    """The model that an adapter was made for, if it says so."""
+    try:
+        config = json.loads((adapter / ADAPTER_CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if not isinstance(config, dict):
+        return None
+    found = config.get("model") or config.get("base_model_name_or_path")
+    return found if isinstance(found, str) and found else None
+
+
+def run_of(adapter: Path) -> RunFolder | None:
+    """The training that made an adapter: the run it lies in, or one that has published it."""
+    real = adapter.resolve()
+    if store.is_run(real.parent.parent):
+        run = RunFolder(real.parent.parent)
+        return run if _trains(run) else None
+    weights = real / ADAPTER_WEIGHTS
+    if not weights.is_file():
+        return None
+    return next((run for run in _published_to(real) if _holds(run, weights)), None)
+
+
+def _published_to(folder: Path) -> Iterator[RunFolder]:
+    for run in store.all_runs():
+        if not _trains(run):
+            continue
+        started_in = Path(str(run.about.get("folder") or "."))
+        named = getattr(run.config, "adapter_path", None)
+        if named and (started_in / Path(named).expanduser()).resolve() == folder:
+            yield run
+
+
+def _trains(run: RunFolder) -> bool:
+    try:
+        return isinstance(run.config, TrainConfig)
+    except LoraError:
+        return False
+
+
+def _holds(run: RunFolder, weights: Path) -> bool:
+    """Whether one of the run's checkpoints is what a file holds."""
+    files = (checkpoint.path / ADAPTER_WEIGHTS for checkpoint in reversed(run.checkpoints))
+    return any(file.is_file() and filecmp.cmp(file, weights, shallow=False) for file in files)

@@ -12,12 +12,16 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+from lora_nb.redact import redacted
+
 __all__ = [
     "CheckpointSaved",
     "ControlAnswered",
     "DataReady",
     "Ended",
     "Event",
+    "Fidelity",
+    "GgufSaved",
     "ModelReady",
     "ModelSaved",
     "Notice",
@@ -151,6 +155,42 @@ class ModelSaved:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GgufSaved:
+    """A GGUF file is complete: its size in bytes, and in lines how it was checked and is used."""
+
+    path: str
+    kind: str
+    size: int
+    checks: str
+    commands: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fidelity:
+    """How a fused model compares with its base and adapter on rows from `source`.
+
+    Losses are in nats per trained token. Agreement is the share of trained tokens where the
+    likeliest token is that of base and adapter; differences are of logits, from theirs too. Those
+    of the base alone tell how much the adapter changes. `advice` is empty if nothing is lost.
+    """
+
+    source: str
+    rows: int
+    tokens: int
+    base_loss: float
+    adapter_loss: float
+    fused_loss: float
+    base_agreement: float
+    fused_agreement: float
+    base_max_difference: float
+    fused_max_difference: float
+    base_mean_difference: float
+    fused_mean_difference: float
+    advice: str
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Sample:
     """Text generated during a run."""
 
@@ -170,13 +210,17 @@ class ControlAnswered:
 
 @dataclass(frozen=True, kw_only=True)
 class Ended:
-    """The last event of a run. A run whose lock is free without one has crashed."""
+    """The last event of a run. A run whose lock is free without one has crashed.
+
+    `early` says why a run is completed before all of its steps: it was told to give up waiting.
+    """
 
     status: Status
     message: str
     step: int = 0
     seconds: float = 0.0
     adapter_path: str = ""
+    early: str = ""
 
 
 Event = (
@@ -190,6 +234,8 @@ Event = (
     | TestLoss
     | CheckpointSaved
     | ModelSaved
+    | Fidelity
+    | GgufSaved
     | Sample
     | ControlAnswered
     | Ended
@@ -213,9 +259,17 @@ def encode(record: Record) -> bytes:
         "seq": record.seq,
         "time": round(record.time, 3),
         "type": type(record.event).__name__,
-        **{key: _plain(value) for key, value in dataclasses.asdict(record.event).items()},
+        **_fields(record.event),
     }
     return json.dumps(values, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+
+
+def _fields(event: Event) -> dict[str, Any]:
+    values = dataclasses.asdict(event)
+    # What a model was asked and says belongs to the user, as rows do.
+    if isinstance(event, Sample):
+        return values
+    return {key: _plain(value) for key, value in values.items()}
 
 
 def decode(line: bytes) -> Record:
@@ -241,6 +295,8 @@ def decode(line: bytes) -> Record:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, str):
+        return redacted(value)
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value

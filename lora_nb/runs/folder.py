@@ -9,22 +9,37 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from lora_nb.config import ConvertConfig, DataConfig, TestConfig, TrainConfig, load
+from lora_nb.config import (
+    CompareConfig,
+    ConvertConfig,
+    DataConfig,
+    FitConfig,
+    FuseConfig,
+    TestConfig,
+    TrainConfig,
+    load,
+)
 from lora_nb.errors import LoraError
 from lora_nb.runs import lock, log
 from lora_nb.runs.events import CheckpointSaved, ControlAnswered, Ended, Record, Started, Status
 
 __all__ = ["Checkpoint", "RunConfig", "RunFolder", "RunStatus", "Verb"]
 
-RunConfig = TrainConfig | TestConfig | DataConfig | ConvertConfig
-Verb = Literal["train", "test", "data", "convert"]
+RunConfig = (
+    TrainConfig | FitConfig | TestConfig | DataConfig | ConvertConfig | FuseConfig | CompareConfig
+)
+Verb = Literal["train", "fit", "test", "data", "convert", "fuse", "compare"]
 RunStatus = Literal["starting", "running", "paused", "crashed"] | Status
 
 KINDS: dict[str, type[RunConfig]] = {
+    # Before train, whose options it has.
+    "fit": FitConfig,
     "train": TrainConfig,
     "test": TestConfig,
     "data": DataConfig,
     "convert": ConvertConfig,
+    "fuse": FuseConfig,
+    "compare": CompareConfig,
 }
 
 
@@ -80,8 +95,18 @@ class RunFolder:
 
     @property
     def report_path(self) -> Path:
-        """What a look through data has found."""
+        """What a look through data, or a fit check, has found."""
         return self.path / "report.json"
+
+    @property
+    def fidelity_path(self) -> Path:
+        """How a fused model compares with its base and adapter, row by row."""
+        return self.path / "fidelity.json"
+
+    @property
+    def comparison_path(self) -> Path:
+        """What each of several models has answered."""
+        return self.path / "comparison.json"
 
     @cached_property
     def about(self) -> dict[str, Any]:
@@ -105,10 +130,16 @@ class RunFolder:
         """The recorded config."""
         if self.verb == "train":
             return load(TrainConfig, file=self.config_path)
+        if self.verb == "fit":
+            return load(FitConfig, file=self.config_path)
         if self.verb == "test":
             return load(TestConfig, file=self.config_path)
         if self.verb == "convert":
             return load(ConvertConfig, file=self.config_path)
+        if self.verb == "fuse":
+            return load(FuseConfig, file=self.config_path)
+        if self.verb == "compare":
+            return load(CompareConfig, file=self.config_path)
         return load(DataConfig, file=self.config_path)
 
     def config_items(self) -> dict[str, str]:

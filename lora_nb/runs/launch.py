@@ -13,6 +13,7 @@ from pathlib import Path
 
 from lora_nb.config import DataConfig, as_yaml
 from lora_nb.errors import LoraError
+from lora_nb.redact import redacted
 from lora_nb.runs import lock, store
 from lora_nb.runs.environment import worker_environment
 from lora_nb.runs.folder import KINDS, RunConfig, RunFolder
@@ -100,7 +101,7 @@ def _name_of(config: RunConfig, verb: str) -> str:
     if not isinstance(config, DataConfig) and config.name:
         return config.name
     texts = (config.model, getattr(config, "data", None))
-    parts = dict.fromkeys(_tail(text) for text in texts if text)
+    parts = dict.fromkeys(_tail(redacted(text)) for text in texts if text)
     name = "-".join([*parts, *([] if verb == "train" else [verb])])
     return name[:48].strip("-") or verb
 

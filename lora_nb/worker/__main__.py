@@ -7,10 +7,12 @@ from pathlib import Path
 
 from lora_nb.errors import LoraError
 from lora_nb.runs.folder import RunFolder
+from lora_nb.worker.output import clean_output
 
 
 def main(arguments: list[str]) -> int:
     """Do the work of a run folder, or serve generations; returns the exit status."""
+    clean_output()
     if arguments == ["--engine"]:
         from lora_nb.worker.engine import serve
 

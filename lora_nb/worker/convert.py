@@ -9,11 +9,12 @@ import mlx.core as mx
 from lora_nb.config import ConvertConfig, ModelOptions
 from lora_nb.core.convert import check_target, converted, write_model
 from lora_nb.core.load import find_model, load_base
+from lora_nb.core.trust import agreed
 from lora_nb.errors import LoraError
 from lora_nb.runs.events import Ended, ModelReady, ModelSaved, Progress
 from lora_nb.worker.session import Session
 
-__all__ = ["convert"]
+__all__ = ["Teller", "convert"]
 
 _LOOK_SECONDS = 0.25
 
@@ -27,7 +28,11 @@ def convert(session: Session) -> Ended:
     source = find_model(config.model)
     target = check_target(source, config)
     session.checkpoint_if_stopped()
-    options = ModelOptions(model=config.model, trust_remote_code=config.trust_remote_code)
+    options = ModelOptions(
+        model=config.model,
+        trust_remote_code=config.trust_remote_code,
+        trust_sha256=config.trust_sha256,
+    )
     loaded = load_base(source, options, lazy=True, as_is=True)
     for note in loaded.notes:
         session.warn(note)
@@ -44,7 +49,8 @@ def convert(session: Session) -> Ended:
     made = converted(loaded, config)
     for skipped in made.skipped:
         session.warn(str(skipped))
-    size = write_model(made, source, target, _Teller(session, _verb(config)))
+    teller = Teller(session, _verb(config))
+    size = write_model(made, source, target, teller, with_code=agreed(source, options))
     session.emit(
         ModelSaved(path=config.mlx_path, bits=round(made.bits, 3), size=size, dtype=made.dtype)
     )
@@ -61,7 +67,7 @@ def _verb(config: ConvertConfig) -> str:
     return "dequantising" if config.dequantize else "converting"
 
 
-class _Teller:
+class Teller:
     """Tells how many tensors are done, a few times a second, and gives up if a stop is wanted."""
 
     def __init__(self, session: Session, stage: str) -> None:

@@ -10,7 +10,6 @@ import gc
 import json
 import os
 import queue
-import sys
 import threading
 import traceback
 from collections.abc import Iterator
@@ -22,15 +21,22 @@ from typing import Any, TextIO
 import mlx.core as mx
 from mlx_lm.tokenizer_utils import TokenizerWrapper
 
-from lora_nb.config import DataConfig, GenerateConfig, load
+from lora_nb.config import DataConfig, GenerateConfig, ModelOptions, load
 from lora_nb.core.adapters import Adapter, put_on
 from lora_nb.core.generate import generate
 from lora_nb.core.load import Loaded, find_model, load_base, load_words
+from lora_nb.core.watchdog import set_farewell
 from lora_nb.data.masks import mask_of
 from lora_nb.data.templates import resolve_template
 from lora_nb.data.tokens import Encoder
 from lora_nb.errors import LoraError
-from lora_nb.runs.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS, find_adapter
+from lora_nb.redact import redacted
+from lora_nb.runs.adapters import (
+    ADAPTER_CONFIG,
+    ADAPTER_WEIGHTS,
+    PEFT_WEIGHTS,
+    find_adapter,
+)
 
 __all__ = ["serve"]
 
@@ -45,12 +51,13 @@ Message = dict[str, Any]
 class _Desk:
     """Requests in, answers out, and the numbers of requests that were taken back."""
 
+    input: TextIO
     output: TextIO
     waiting: queue.Queue[Message | None] = field(default_factory=queue.Queue)
     cancelled: set[int] = field(default_factory=set)
 
     def listen(self) -> None:
-        for line in sys.stdin:
+        for line in self.input:
             message = json.loads(line)
             if message["op"] == "cancel":
                 self.cancelled.add(message["id"])
@@ -65,7 +72,7 @@ class _Desk:
 
 def serve() -> int:
     """Answer requests until the input ends or nothing has come for a while."""
-    desk = _Desk(_private_output())
+    desk = _Desk(_private_input(), _private_output())
     threading.Thread(target=desk.listen, daemon=True).start()
     memory = _Memory()
     idle = float(os.environ.get("LORA_NB_ENGINE_IDLE") or _IDLE_SECONDS)
@@ -79,6 +86,15 @@ def serve() -> int:
         _carry_out(desk, memory, message)
 
 
+def _private_input() -> TextIO:
+    """The real standard input; whatever else asks there finds nothing."""
+    given = os.fdopen(os.dup(0), "r", encoding="utf-8")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    return given
+
+
 def _private_output() -> TextIO:
     """The real standard output; whatever else prints goes to the log."""
     output = os.fdopen(os.dup(1), "w", encoding="utf-8")
@@ -88,8 +104,9 @@ def _private_output() -> TextIO:
 
 def _carry_out(desk: _Desk, memory: _Memory, message: Message) -> None:
     number: int = message["id"]
+    set_farewell(lambda text: desk.answer(number, "error", message=text))
     try:
-        os.chdir(message["folder"])
+        _go_to(message["folder"])
         if message["op"] == "encode":
             _encode(desk, memory, message)
         else:
@@ -101,7 +118,15 @@ def _carry_out(desk: _Desk, memory: _Memory, message: Message) -> None:
         desk.answer(number, "error", message=str(problem))
     except Exception as problem:  # noqa: BLE001 (the engine lives on and tells it)
         traceback.print_exc()
-        desk.answer(number, "error", message=f"Unexpected {type(problem).__name__}: {problem}")
+        text = redacted(f"Unexpected {type(problem).__name__}: {problem}")
+        desk.answer(number, "error", message=text)
+
+
+def _go_to(folder: str) -> None:
+    try:
+        os.chdir(folder)
+    except OSError as problem:
+        raise LoraError(f"The working folder {folder} is gone ({problem.strerror}).") from None
 
 
 def _generate(
@@ -160,7 +185,7 @@ class _Memory:
         if config.model is None:
             raise LoraError("model: is not given, so there is no tokenizer.")
         path = find_model(config.model)
-        key = (str(path), _stamp(path, *_WORD_FILES))
+        key = (_asked(path, config), _stamp(path, *_WORD_FILES))
         if key != self.words_key or self.row_words is None:
             self.row_words = load_words(path, config)
             self.words_key = key
@@ -171,7 +196,7 @@ class _Memory:
     ) -> tuple[Loaded, TokenizerWrapper]:
         """The model of a config, with or without its adapter; loaded anew only if changed."""
         path = find_model(config.model)
-        key = (str(path), _stamp(path, "*.json", "*.safetensors"))
+        key = (_asked(path, config), _stamp(path, "*.json", "*.safetensors", "*.py"))
         if key != self.key:
             self._forget()
             self.tokenizer = load_words(path, config)
@@ -186,7 +211,7 @@ class _Memory:
         return self.loaded, self.tokenizer
 
     def _put_on(self, loaded: Loaded, folder: Path) -> None:
-        key = (str(folder.resolve()), _stamp(folder, ADAPTER_CONFIG, ADAPTER_WEIGHTS))
+        key = (str(folder.resolve()), _stamp(folder, ADAPTER_CONFIG, ADAPTER_WEIGHTS, PEFT_WEIGHTS))
         if self.adapter is not None:
             if key == self.adapter_key:
                 self.adapter.on()
@@ -201,6 +226,11 @@ class _Memory:
         self.key = self.loaded = self.tokenizer = self.adapter_key = self.adapter = None
         gc.collect()
         mx.clear_cache()
+
+
+def _asked(path: Path, config: ModelOptions) -> str:
+    """A model and what of its code may run: what was agreed to once isn't for the next request."""
+    return f"{path} {config.trust_remote_code} {config.trust_sha256}"
 
 
 def _stamp(folder: Path, *patterns: str) -> Stamp:

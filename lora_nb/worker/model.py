@@ -4,18 +4,33 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
-from lora_nb.config import ModelOptions
+from lora_nb.config import ModelOptions, TrainConfig
+from lora_nb.core.adapters import make_trainable, start_from
+from lora_nb.core.dora import check_dora
 from lora_nb.core.load import Loaded, load_base, trainable_of
+from lora_nb.core.memory import checkpoint_gradients
 from lora_nb.runs.events import ModelReady
 from lora_nb.worker.prepare import Ready
 from lora_nb.worker.session import Session
 
-__all__ = ["load_for"]
+__all__ = ["load_for", "make_tunable"]
+
+
+def make_tunable(loaded: Loaded, config: TrainConfig) -> dict[str, Any]:
+    """Make a model ready for training; returns its `adapter_config.json`. Raises LoraError."""
+    check_dora(loaded, config)
+    described = make_trainable(loaded.model, config)
+    if config.resume_adapter_file:
+        start_from(loaded.model, config.resume_adapter_file, described)
+    if config.grad_checkpoint:
+        checkpoint_gradients(loaded.model)
+    return described
 
 
 def load_for(
-    session: Session, config: ModelOptions, ready: Ready, fit_out: Callable[[Loaded], None]
+    session: Session, config: ModelOptions, ready: Ready, fit_out: Callable[[Loaded], object]
 ) -> Loaded:
     """The base model, given its adapter by `fit_out`; a ModelReady event tells of both."""
     session.checkpoint_if_stopped()

@@ -16,6 +16,8 @@ from lora_nb.core.batching import Split
 from lora_nb.core.load import context_of, find_model, load_words
 from lora_nb.data.doctor import examine
 from lora_nb.data.findings import Finding, raise_errors
+from lora_nb.data.packing import pack
+from lora_nb.data.prepare import Prepared
 from lora_nb.data.sources import open_splits
 from lora_nb.data.templates import resolve_template
 from lora_nb.data.tokens import Encoder
@@ -69,11 +71,23 @@ def make_ready(session: Session, config: TrainConfig | TestConfig, need: Sequenc
             seconds=round(time.perf_counter() - started, 3),
         )
     )
+    if isinstance(config, TrainConfig) and config.packing:
+        prepared["train"] = _packed(session, prepared["train"], config)
     splits = {
         name: Split.of(found, config.batch_size, config.seed, shuffle=name == "train", name=name)
         for name, found in prepared.items()
     }
     return Ready(path, tokenizer, splits)
+
+
+def _packed(session: Session, prepared: Prepared, config: TrainConfig) -> Prepared:
+    packed = pack(prepared, config.max_seq_length, config.seed)
+    rows, sequences = len(prepared), len(packed)
+    session.inform(
+        f"Packing: {rows:,} rows in {sequences:,} sequences, so a batch of {config.batch_size} "
+        f"holds {config.batch_size * rows / sequences:.0f} rows on average."
+    )
+    return packed
 
 
 def _tell(session: Session, findings: Sequence[Finding]) -> None:

@@ -13,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import FrameType
 
+from lora_nb.core.watchdog import set_farewell
 from lora_nb.errors import LoraError
 from lora_nb.runs import blas, lock
 from lora_nb.runs.control import Inbox, Request
@@ -124,10 +125,18 @@ def work(run: RunFolder) -> int:
     with EventLog(run.events_path) as log:
         session = Session(run, log, Inbox(run.control_path))
         _install_signals(session)
+        set_farewell(lambda message: _last_words(log, message, started))
         ended = _ended(session, started)
         log.write(ended, durable=True)
     print(f"lora_nb: {ended.status}. {ended.message}", flush=True)
     return _EXIT[ended.status]
+
+
+def _last_words(log: EventLog, message: str, started: float) -> None:
+    """Tell of an end that comes from another thread."""
+    seconds = round(time.monotonic() - started, 3)
+    log.write(Ended(status="failed", message=message, seconds=seconds), durable=True)
+    print(f"lora_nb: failed. {message}", flush=True)
 
 
 def _ended(session: Session, started: float) -> Ended:
@@ -180,10 +189,22 @@ def _do(session: Session) -> Ended:
         from lora_nb.worker.data import look_through
 
         return look_through(session)
+    if session.run.verb == "fit":
+        from lora_nb.worker.fit import fit
+
+        return fit(session)
     if session.run.verb == "convert":
         from lora_nb.worker.convert import convert
 
         return convert(session)
+    if session.run.verb == "fuse":
+        from lora_nb.worker.fuse import fuse
+
+        return fuse(session)
+    if session.run.verb == "compare":
+        from lora_nb.worker.compare import compare
+
+        return compare(session)
     from lora_nb.worker.test import test
 
     return test(session)

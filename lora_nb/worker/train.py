@@ -5,19 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 from lora_nb.config import TrainConfig
-from lora_nb.core.adapters import make_trainable, start_from
 from lora_nb.core.checkpoint import CheckpointWriter
-from lora_nb.core.dora import check_dora
 from lora_nb.core.evaluate import Evaluator
 from lora_nb.core.forward import Forward
 from lora_nb.core.load import Loaded
-from lora_nb.core.loop import Trainer, steps_of
-from lora_nb.core.memory import checkpoint_gradients, wire_memory
+from lora_nb.core.loop import Outcome, Trainer, steps_of
+from lora_nb.core.memory import wire_memory
 from lora_nb.core.optimize import make_optimizer
+from lora_nb.core.packed import check_packing
 from lora_nb.core.trunk_plan import TrunkPlan, plan_trunk
 from lora_nb.errors import LoraError
 from lora_nb.runs.events import CheckpointSaved, Ended
-from lora_nb.worker.model import load_for
+from lora_nb.worker.fit import check_fit
+from lora_nb.worker.model import load_for, make_tunable
 from lora_nb.worker.prepare import Ready, make_ready
 from lora_nb.worker.reporting import open_reporters
 from lora_nb.worker.session import Session, StoppedEarlyError
@@ -35,25 +35,29 @@ def train(session: Session) -> Ended:
     ready = make_ready(session, config, ["train", *(["test"] if config.test else [])])
     optimizer = make_optimizer(config)
     writer = CheckpointWriter(
-        session.run.checkpoints_path, Path(config.adapter_path).expanduser(), {}
+        session.run.checkpoints_path,
+        Path(config.adapter_path).expanduser(),
+        {},
+        only_best=config.publish == "best",
+        keep=config.keep_checkpoints,
     )
     writer.prepare()
+    _check_validated(config, ready)
+
+    check_fit(session, config, ready)
 
     def fit_out(loaded: Loaded) -> None:
-        check_dora(loaded, config)
-        writer.described.update(make_trainable(loaded.model, config))
-        if config.resume_adapter_file:
-            start_from(loaded.model, config.resume_adapter_file, writer.described)
-        if config.grad_checkpoint:
-            checkpoint_gradients(loaded.model)
+        writer.described.update(make_tunable(loaded, config))
 
     loaded = load_for(session, config, ready, fit_out)
     wire_memory()
 
     def save(step: int, best: bool) -> None:
-        state = {"best_loss": trainer.best_loss, "best_step": trainer.best_step}
-        state |= {"trained_tokens": trainer.meter.trained_tokens, "seed": config.seed}
-        path = writer.save(step, loaded.model, optimizer, trainer.stepper.carried, state)
+        state = {"best": trainer.best.as_state(), "seed": config.seed}
+        state |= {"trained_tokens": trainer.meter.trained_tokens}
+        path = writer.save(
+            step, loaded.model, optimizer, trainer.stepper.carried, state, trainer.best.saved_step
+        )
         relative = str(path.relative_to(session.run.path))
         session.emit(CheckpointSaved(step=step, path=relative, best=best))
 
@@ -79,7 +83,7 @@ def train(session: Session) -> Ended:
     outcome = trainer.run()
     if config.test and outcome.status == "completed":
         _test(session, Evaluator(loaded.model, forward), ready, config)
-    return _ending(trainer, outcome.status, outcome.step)
+    return _ending(trainer, writer, outcome)
 
 
 def _shortcuts(
@@ -87,12 +91,14 @@ def _shortcuts(
 ) -> tuple[Forward, TrunkPlan | None]:
     """The way to a batch's loss, with the trunk's cache where it fits the model and the memory."""
     train = ready.splits["train"]
+    if config.packing:
+        check_packing(loaded.model, loaded.config, train.prepared, config.batch_size)
     plan = plan_trunk(
         loaded.model, config, ready.splits, steps=steps_of(config, train), folder=session.run.path
     )
     trunk = plan.trunk if isinstance(plan, TrunkPlan) else None
     forward = Forward(loaded.model, trunk)
-    for note in forward.suit(loaded.model, train.batch(0)):
+    for note in forward.suit(loaded.model, train.part(0, 0, 2)):
         session.inform(note)
     if isinstance(plan, str):
         if plan:
@@ -112,13 +118,36 @@ def _test(session: Session, evaluator: Evaluator, ready: Ready, config: TrainCon
         session.inform("The test was stopped. The adapter is saved.")
 
 
-def _ending(trainer: Trainer, status: str, step: int) -> Ended:
-    folder = trainer.config.adapter_path
+def _check_validated(config: TrainConfig, ready: Ready) -> None:
+    """Raise LoraError if something is wanted of validations and there are no rows for any."""
+    wanted = "early_stop" if config.early_stop else "publish" if config.publish == "best" else ""
+    if wanted and "valid" not in ready.splits:
+        raise LoraError(
+            f"{wanted}: needs validation rows, but the data has none. Add valid.jsonl, or make "
+            "some of the train rows, e.g. with --split 0.9/0.1."
+        )
+
+
+def _ending(trainer: Trainer, writer: CheckpointWriter, outcome: Outcome) -> Ended:
+    config, best, step = trainer.config, trainer.best, outcome.step
     if step == 0:
         return Ended(status="stopped", message="Stopped before the first step; nothing to save.")
-    message = f"{step} steps, adapter in {folder}."
-    if trainer.best_step >= 0:
-        message += f" Best validation loss {trainer.best_loss:.3f} at step {trainer.best_step}."
-    if status == "stopped":
-        return Ended(status="stopped", message=message, step=step, adapter_path=folder)
-    return Ended(status="completed", message=message, step=step, adapter_path=folder)
+    published = best.saved_step if writer.only_best and best.saved_step > 0 else step
+    if writer.only_best:
+        writer.publish(published)
+    of_step = f" of step {published}" if writer.only_best else ""
+    message = f"{step} steps, adapter{of_step} in {config.adapter_path}."
+    if best.step >= 0:
+        before = " (before training)" if best.step == 0 else ""
+        message += f" Best validation loss {best.loss:.3f} at step {best.step}{before}."
+    early = ""
+    if outcome.early:
+        early = f"the validation loss has not fallen for {config.early_stop} validations"
+        message = f"Stopped early, as {early}: {message}"
+    return Ended(
+        status=outcome.status,
+        message=message,
+        step=step,
+        adapter_path=config.adapter_path,
+        early=early,
+    )

@@ -141,7 +141,8 @@ def test_our_adapter_config_says_what_mlx_lms_says(
 ) -> None:
     mine = json.loads((ours["lora"][0] / "adapter_config.json").read_text())
     upstream = json.loads((theirs / "adapter_config.json").read_text())
-    assert set(mine) <= set(upstream)
+    # By the family, an adapter of another one is known.
+    assert set(mine) - {"model_type"} <= set(upstream)
     assert mine["num_layers"] == upstream["num_layers"]
     assert mine["fine_tune_type"] == upstream["fine_tune_type"]
     assert set(mine["lora_parameters"]) == set(upstream["lora_parameters"])

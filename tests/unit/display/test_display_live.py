@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import io
+import itertools
 import os
 import signal
 import threading
@@ -98,20 +99,27 @@ def test_frames_keep_their_distance_and_need_news() -> None:
     assert screen.frames[-1].last
 
 
-def test_slow_frames_take_a_tenth_of_the_time() -> None:
+@pytest.mark.parametrize(("took", "most"), [(0.04, 0.012), (0.001, 0.01), (0.5, 0.12)])
+def test_frames_come_slower_as_the_run_goes_on(took: float, most: float) -> None:
     now = [0.0]
+    times: list[float] = []
 
     class Slow(Remembers):
-        def draw(self, frame: Frame) -> None:
-            super().draw(frame)
-            now[0] += 0.2
+        interval = 1.0
 
-    screen = Slow()
-    view = LiveView(PATH, screen=screen, clock=lambda: now[0])
-    for record in numbered(losses(100)):
+        def draw(self, frame: Frame) -> None:
+            times.append(now[0])
+            now[0] += took
+
+    view = LiveView(PATH, screen=Slow(), clock=lambda: now[0])
+    record = numbered(losses(1))[0]
+    for _ in range(3000):
         now[0] += 0.1
         view.feed(record)
-    assert len(screen.frames) <= 6
+    gaps = [later - before for before, later in itertools.pairwise(times)]
+    assert len(times) * took < most * now[0]
+    assert max(gaps) < 5.7
+    assert took > 0.1 or gaps[:9] == pytest.approx([1.0] * 9, abs=0.15)
 
 
 def test_warnings_are_shown_once_each() -> None:
