@@ -21,7 +21,7 @@ from lora_nb.core.durable import replace_file, sha256_of, sync_file, sync_folder
 from lora_nb.core.step import Carried
 from lora_nb.core.trees import flat
 from lora_nb.errors import LoraError
-from lora_nb.runs.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS
+from lora_nb.runs.adapters import ADAPTER_CONFIG, ADAPTER_TEMPLATE, ADAPTER_WEIGHTS
 
 __all__ = ["CheckpointWriter"]
 
@@ -35,8 +35,10 @@ MANIFEST = "manifest.json"
 class CheckpointWriter:
     """Writes the checkpoints of one run, and publishes adapters to `publish_to`.
 
-    With `only_best` the best one's is published, else each. Of more than `keep` checkpoints the
-    oldest go, but never the best.
+    `template` is the chat template of the training, where that is not the model's own; it goes
+    with the adapter, so that generation uses the same one. With `only_best` the best checkpoint's
+    adapter is published, else each. Of more than `keep` checkpoints the oldest go, but never the
+    best.
     """
 
     folder: Path
@@ -44,6 +46,7 @@ class CheckpointWriter:
     described: dict[str, Any]
     only_best: bool = False
     keep: int | None = None
+    template: str | None = None
 
     def prepare(self) -> None:
         """Make the folders, and try to write where the adapter will go.
@@ -102,9 +105,13 @@ class CheckpointWriter:
 
     def publish(self, step: int) -> None:
         """Put the adapter of a checkpoint where it can be loaded from. Raises OSError."""
-        for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
+        for name in (ADAPTER_TEMPLATE, ADAPTER_CONFIG, ADAPTER_WEIGHTS):
             source = self.folder / f"{step:07d}" / name
-            replace_file(self.publish_to / name, partial(shutil.copyfile, source))
+            if source.is_file():
+                replace_file(self.publish_to / name, partial(shutil.copyfile, source))
+            else:
+                # Left by another run, trained with a template of its own.
+                (self.publish_to / name).unlink(missing_ok=True)
 
     def _prune(self, best_step: int) -> None:
         if self.keep is None:
@@ -128,6 +135,8 @@ class CheckpointWriter:
         if carried is not None:
             _save_tensors(part / CARRIED, carried._asdict())
         _save_json(part / ADAPTER_CONFIG, self.described)
+        if self.template is not None:
+            (part / ADAPTER_TEMPLATE).write_text(self.template, encoding="utf-8")
         _save_json(part / STATE, state)
         hashes = {path.name: sha256_of(path) for path in sorted(part.iterdir())}
         _save_json(part / MANIFEST, {"format": 1, "sha256": hashes})

@@ -15,16 +15,20 @@ from lora_nb.runs.folder import RunFolder
 
 __all__ = [
     "ADAPTER_CONFIG",
+    "ADAPTER_TEMPLATE",
     "ADAPTER_WEIGHTS",
     "PEFT_WEIGHTS",
     "base_of",
     "find_adapter",
     "is_adapter",
     "run_of",
+    "template_of",
 ]
 
 ADAPTER_WEIGHTS = "adapters.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"
+# The template that an adapter was trained with, where that isn't its model's own.
+ADAPTER_TEMPLATE = "chat_template.jinja"
 PEFT_WEIGHTS = "adapter_model.safetensors"
 
 _AT_STEP = re.compile(r"(.+)@(\d+)")
@@ -33,6 +37,12 @@ _AT_STEP = re.compile(r"(.+)@(\d+)")
 def is_adapter(folder: Path) -> bool:
     """Whether a folder holds an adapter, mlx-lm's or PEFT's."""
     return any((folder / name).is_file() for name in (ADAPTER_WEIGHTS, PEFT_WEIGHTS))
+
+
+def template_of(folder: Path) -> str | None:
+    """The chat template that an adapter was trained with, or None for its model's own."""
+    path = folder / ADAPTER_TEMPLATE
+    return str(path) if path.is_file() else None
 
 
 def find_adapter(name: str, option: str = "adapter_path") -> Path:

@@ -36,6 +36,7 @@ from lora_nb.runs.adapters import (
     ADAPTER_WEIGHTS,
     PEFT_WEIGHTS,
     find_adapter,
+    template_of,
 )
 
 __all__ = ["serve"]
@@ -133,7 +134,10 @@ def _generate(
     desk: _Desk, memory: _Memory, number: int, config: GenerateConfig, label: str
 ) -> None:
     loaded, tokenizer = memory.ready(config, with_adapter=label != "base")
-    template = resolve_template(tokenizer, config.chat_template)
+    own = config.chat_template
+    if own is None and config.adapter_path and label != "base":
+        own = template_of(find_adapter(config.adapter_path))
+    template = resolve_template(tokenizer, own)
     with _extra_ends(tokenizer, config):
         for piece in generate(loaded.model, tokenizer, config, template):
             if piece.text:

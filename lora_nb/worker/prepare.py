@@ -19,7 +19,7 @@ from lora_nb.data.findings import Finding, raise_errors
 from lora_nb.data.packing import pack
 from lora_nb.data.prepare import Prepared
 from lora_nb.data.sources import open_splits
-from lora_nb.data.templates import resolve_template
+from lora_nb.data.templates import Template, resolve_template
 from lora_nb.data.tokens import Encoder
 from lora_nb.runs.events import DataReady, Notice, Progress
 from lora_nb.worker.session import Session
@@ -34,6 +34,7 @@ class Ready:
     model_path: Path
     tokenizer: TokenizerWrapper
     splits: dict[str, Split]
+    template: Template
 
 
 def make_ready(session: Session, config: TrainConfig | TestConfig, need: Sequence[str]) -> Ready:
@@ -51,7 +52,8 @@ def make_ready(session: Session, config: TrainConfig | TestConfig, need: Sequenc
         session.emit(Progress(stage="reading data", done=done, total=total))
         session.checkpoint_if_stopped()
 
-    encoder = Encoder(tokenizer, config, resolve_template(tokenizer, config.chat_template))
+    template = resolve_template(tokenizer, config.chat_template)
+    encoder = Encoder(tokenizer, config, template)
     examined = examine(
         open_splits(config, need),
         encoder,
@@ -77,7 +79,7 @@ def make_ready(session: Session, config: TrainConfig | TestConfig, need: Sequenc
         name: Split.of(found, config.batch_size, config.seed, shuffle=name == "train", name=name)
         for name, found in prepared.items()
     }
-    return Ready(path, tokenizer, splits)
+    return Ready(path, tokenizer, splits, template)
 
 
 def _packed(session: Session, prepared: Prepared, config: TrainConfig) -> Prepared:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 
 from lora_nb.config import TestConfig
@@ -10,7 +11,7 @@ from lora_nb.core.batching import Split
 from lora_nb.core.evaluate import Evaluator, perplexity_of
 from lora_nb.core.load import Loaded
 from lora_nb.errors import LoraError
-from lora_nb.runs.adapters import find_adapter
+from lora_nb.runs.adapters import find_adapter, template_of
 from lora_nb.runs.events import Ended, Progress, TestLoss
 from lora_nb.worker.model import load_for
 from lora_nb.worker.prepare import make_ready
@@ -25,6 +26,8 @@ def test(session: Session) -> Ended:
     if not isinstance(config, TestConfig):
         raise LoraError("This run's config.yaml is no test config.")
     adapter = find_adapter(config.adapter_path) if config.adapter_path else None
+    if adapter is not None and config.chat_template is None:
+        config = dataclasses.replace(config, chat_template=template_of(adapter))
     ready = make_ready(session, config, ["test"])
 
     def fit_out(loaded: Loaded) -> None:

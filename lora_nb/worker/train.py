@@ -40,6 +40,7 @@ def train(session: Session) -> Ended:
         {},
         only_best=config.publish == "best",
         keep=config.keep_checkpoints,
+        template=ready.template.text if ready.template.origin == "file" else None,
     )
     writer.prepare()
     _check_validated(config, ready)
