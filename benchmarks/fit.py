@@ -52,7 +52,7 @@ def compared(bench: Bench, case: str) -> list[dict[str, Any]]:
     """Check, then train as configured and with a few changes."""
     options = dict(CASES[case])
     model = bench.model(options.pop("model"))
-    count = 48 if model != "demo" else 200
+    count = 16 if model != "demo" else 80
     options.setdefault("epochs", 2)
     config = bench.config(model, count, steps_per_report=10**6, **options)
     values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}

@@ -117,9 +117,9 @@ class Bench:
     def growth(self) -> dict[str, list[dict[str, Any]]]:
         """Tokens per second of the demo model against batch, length and rows, and the cache."""
         axes = {
-            "batch": [(256, 48, batch) for batch in (1, 4, 16, 64)],
-            "length": [(64, words, 4) for words in (24, 56, 120, 248)],
-            "rows": [(count, 48, 8) for count in (64, 256, 1024)],
+            "batch": [(64, 48, batch) for batch in (1, 4, 16, 64)],
+            "length": [(16, words, 4) for words in (24, 56, 120, 248)],
+            "rows": [(count, 24, 8) for count in (64, 256, 1024)],
         }
         return {axis: [self._grown(*point) for point in points] for axis, points in axes.items()}
 
@@ -199,7 +199,7 @@ def _print_growth(axis: str, points: list[dict[str, Any]]) -> None:
         key = "tokens_a_row" if axis == "length" else axis
         print(
             f"{point[key]:8}  {point['first_epoch']:17,.0f}  {point['later_epochs']:12,.0f}"
-            f"  {1e3 * point['seconds_a_row']:8.1f}  {point['cache_gb']:.3f} GB"
+            f"  {1e3 * point['seconds_a_row']:8.1f}  {point['cache_gb']:.2f} GB"
         )
 
 
