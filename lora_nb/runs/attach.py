@@ -12,6 +12,9 @@ from lora_nb.runs.log import Tail
 __all__ = ["follow", "wait"]
 
 _LOOK_SECONDS = 0.05
+# Looking twenty times a second costs a hundredth of a core, so it slows down while nothing comes.
+_LONGEST_SECONDS = 0.2
+_SLOWER = 1.3
 
 
 def follow(
@@ -22,23 +25,26 @@ def follow(
 ) -> Iterator[Record]:
     """Every event of a run as it comes, until the run has ended or its worker is gone.
 
-    `idle` is called between looks, about twenty times a second. After `timeout` seconds the
+    `idle` is called between looks, five to twenty times a second. After `timeout` seconds the
     iteration ends although the run goes on.
     """
     tail = Tail(run.events_path)
     deadline = None if timeout is None else time.monotonic() + timeout
+    pause = _LOOK_SECONDS
     while True:
         # Looked at before reading: what a worker wrote before its end is then never missed.
         alive = run.is_alive
         ended = False
         for record in tail.poll():
+            pause = _LOOK_SECONDS
             ended = isinstance(record.event, Ended)
             yield record
         # An end in the middle belongs to a run that was resumed later.
         if ended or not alive or (deadline is not None and time.monotonic() > deadline):
             return
         idle()
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(pause)
+        pause = min(_SLOWER * pause, _LONGEST_SECONDS)
 
 
 def wait(run: RunFolder, timeout: float | None = None) -> bool:
