@@ -42,9 +42,9 @@ def main() -> int:
         bench = Bench(Path(name), 1)
         for case in arguments.case or CASES:
             found += compared(bench, case)
-    arguments.out.parent.mkdir(exist_ok=True)
-    kept = {"machine": machine(), "fits": found}
-    arguments.out.write_text(json.dumps(kept, indent=1) + "\n")
+            kept = {"machine": machine(), "fits": found}
+            arguments.out.parent.mkdir(exist_ok=True)
+            arguments.out.write_text(json.dumps(kept, indent=1) + "\n")
     return int(any(abs(each["peak_off"]) > ALLOWED for each in found))
 
 
