@@ -27,14 +27,14 @@ from lora_nb.display import (
     monitor,
     runs_frame,
     summary_of,
-    watch,
 )
+from lora_nb.display.foreground import watch_run
 from lora_nb.display.notebook import is_leaving, show, this_cell
 from lora_nb.errors import LoraError
 from lora_nb.runs import attach as following
 from lora_nb.runs import control, engine, launch, store
 from lora_nb.runs.adapters import base_of, find_adapter
-from lora_nb.runs.events import Ended, Fidelity, Record, TestLoss
+from lora_nb.runs.events import Fidelity, Record, TestLoss
 from lora_nb.runs.folder import Checkpoint, RunConfig, RunFolder, RunStatus
 
 if TYPE_CHECKING:
@@ -300,20 +300,10 @@ def _watched(folder: RunFolder, *, owner: bool) -> Run:
         # A restart of the kernel begins with an interrupt, too, but is no wish to stop the run.
         if not owner or is_leaving():
             raise _DetachedError
-        if not folder.is_alive:
-            return
-        if count == 1:
-            control.send(folder, "stop")
-        else:
-            control.abort(folder)
+        control.interrupt(folder, count)
 
     try:
-        watch(
-            str(folder.path),
-            partial(following.follow, folder),
-            on_interrupt=interrupted,
-            status=lambda: folder.status,
-        )
+        watch_run(folder, on_interrupt=interrupted)
     except _DetachedError:
         print(f"No longer watched, but going on. %lora_stop {folder.name} stops it.")
         return Run(folder, shown=True)
@@ -332,8 +322,8 @@ def _problem(folder: RunFolder) -> str | None:
         return f"The worker of {folder.name} is gone without a word (killed?).{words}"
     if status not in ("failed", "aborted"):
         return None
-    ends = [r.event for r in folder.records() if isinstance(r.event, Ended)]
-    return ends[-1].message if ends else f"{folder.name}: {status}."
+    end = folder.ended
+    return end.message if end else f"{folder.name}: {status}."
 
 
 def generate(

@@ -8,12 +8,14 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import pytest
+
+from lora_nb.runs.compiler import kernel_folder
 
 Found = TypeVar("Found")
 
@@ -226,3 +228,11 @@ def model(home: Path) -> Path:
 def data(home: Path) -> Path:
     """Rows for it."""
     return data_folder(home)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def kernels() -> Iterator[None]:
+    """MLX's kernels where workers keep theirs, so that each is compiled once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(kernel_folder()))
+        yield

@@ -4,22 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-from lora_nb.config import (
-    CompareConfig,
-    ConvertConfig,
-    DataConfig,
-    FitConfig,
-    Flag,
-    FuseConfig,
-    GenerateConfig,
-    Parsed,
-    TestConfig,
-    TrainConfig,
-    flags_of,
-    load,
-)
+from lora_nb.config import Flag, Parsed, flags_of, load
+from lora_nb.config.layers import Config
 from lora_nb.config.options import Completes
 from lora_nb.errors import LoraError
 
@@ -32,18 +20,6 @@ BACKGROUND = Flag(
     group="Here",
     is_switch=True,
     is_option=False,
-)
-
-Config = TypeVar(
-    "Config",
-    TrainConfig,
-    TestConfig,
-    GenerateConfig,
-    DataConfig,
-    ConvertConfig,
-    FuseConfig,
-    CompareConfig,
-    FitConfig,
 )
 
 

@@ -26,7 +26,7 @@ from lora_nb.config.words import in_our_words, without_variants
 from lora_nb.config.yaml_io import KeyPath, Layer, read_yaml_file, read_yaml_text, secrets_in
 from lora_nb.errors import listed
 
-__all__ = ["load"]
+__all__ = ["Config", "load"]
 
 Config = TypeVar(
     "Config",
@@ -44,7 +44,7 @@ Config = TypeVar(
 _VERB_KEYS = {"config"}
 
 # What is said to a model is not kept in a run's folder.
-_SPOKEN = ("prompt", "system_prompt", "prefill_response")
+_SPOKEN = ("prompt", "system_prompt", "history", "prefill_response")
 _KEPT = (
     "holds what looks like a password or token. Options are written to the run's folder, so it "
     "is not taken; set it in the environment (Hugging Face: HF_TOKEN, or log in)."

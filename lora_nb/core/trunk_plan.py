@@ -67,7 +67,7 @@ def plan_trunk(
         name: split for name, split in splits.items() if limits.get(name, 0) != 0
     }
     needed = sum(sum(split.prepared.lengths) for split in kept.values()) * _bytes_a_token(
-        model, train
+        model, first, train
     )
     place = _place_for(needed, config, folder)
     if place is None:
@@ -92,11 +92,10 @@ def _store(split: Split, place: str, path: Path) -> Store:
     return MemoryStore(lengths) if place == "memory" else DiskStore(lengths, path)
 
 
-def _bytes_a_token(model: nn.Module, train: Split) -> int:
-    """The size of one token's activations, seen on the shortest batch."""
-    shortest = min(range(train.plan.per_epoch), key=lambda step: len(train.plan.batch(step)))
-    hidden = Trunk(model, first_trained(model), {}).compute(train.batch(shortest).tokens)
-    # Shape and type are known without computing anything.
+def _bytes_a_token(model: nn.Module, first: int, train: Split) -> int:
+    """The size of the activations that one token brings to block `first`."""
+    hidden = Trunk(model, first, {}).compute(train.batch(0).tokens)
+    # Shape and type are known without computing anything, so any batch will do.
     return int(hidden.shape[-1] * hidden.dtype.size)
 
 

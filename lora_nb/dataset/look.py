@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from functools import partial
 
 from lora_nb.config import DataConfig
 from lora_nb.data.measure import Measured
@@ -14,11 +13,10 @@ from lora_nb.dataset import cache
 from lora_nb.dataset.account import Account
 from lora_nb.dataset.report import DataReport, mask_view
 from lora_nb.display.data_screen import DataScreen
-from lora_nb.display.live import watch
+from lora_nb.display.foreground import watch_run
 from lora_nb.display.mask_view import MaskView
 from lora_nb.errors import LoraError
-from lora_nb.runs import attach, control, launch
-from lora_nb.runs.events import Ended
+from lora_nb.runs import launch
 from lora_nb.runs.folder import RunFolder
 
 __all__ = ["look_at", "look_at_row", "measure_all", "with_model"]
@@ -73,31 +71,13 @@ def measure_all(config: DataConfig, splits: Splits, screen: DataScreen) -> Measu
         return found
     cache.tidy()
     run = launch.start(config, cache.folder() / "runs")
-    _follow(run, screen)
+    watch_run(run, screen=screen)
     found = _result(run)
     # A model that had to be fetched first is there now.
     if (key := key or cache.key_of(config, splits)) is not None:
         cache.keep(key, found)
     shutil.rmtree(run.path, ignore_errors=True)
     return found
-
-
-def _follow(run: RunFolder, screen: DataScreen) -> None:
-    def interrupted(count: int) -> None:
-        if not run.is_alive:
-            return
-        if count == 1:
-            control.send(run, "stop")
-        else:
-            control.abort(run)
-
-    watch(
-        str(run.path),
-        partial(attach.follow, run),
-        on_interrupt=interrupted,
-        status=lambda: run.status,
-        screen=screen,
-    )
 
 
 def _result(run: RunFolder) -> Measured:
@@ -107,9 +87,8 @@ def _result(run: RunFolder) -> Measured:
     if status in ("stopped", "aborted"):
         shutil.rmtree(run.path, ignore_errors=True)
         raise LoraError("Interrupted: not every row was looked at, so nothing was counted.")
-    ends = [record.event for record in run.records() if isinstance(record.event, Ended)]
-    if ends:
-        raise LoraError(ends[-1].message)
+    if (end := run.ended) is not None:
+        raise LoraError(end.message)
     words = run.log_tail(3)
     raise LoraError(
         "The worker that looks at the data is gone without a word (killed?)."

@@ -18,7 +18,7 @@ from lora_nb.runs.events import Ended, Started
 from lora_nb.runs.folder import RunFolder
 from lora_nb.runs.log import EventLog
 
-__all__ = ["Inbox", "Request", "RequestName", "abort", "send"]
+__all__ = ["Inbox", "Request", "RequestName", "abort", "interrupt", "send"]
 
 RequestName = Literal["stop", "pause", "resume", "evaluate"]
 _GRACE_SECONDS = 5.0
@@ -45,6 +45,16 @@ def send(run: RunFolder, name: RequestName, **values: Any) -> None:
     part = final.with_suffix(".part")
     part.write_text(json.dumps({"request": name, **values}), encoding="utf-8")
     part.rename(final)
+
+
+def interrupt(run: RunFolder, count: int) -> None:
+    """What interrupts mean to a run: the first stops it, a further one ends it at once."""
+    if not run.is_alive:
+        return
+    if count == 1:
+        send(run, "stop")
+    else:
+        abort(run)
 
 
 def abort(run: RunFolder) -> None:

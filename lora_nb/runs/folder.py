@@ -152,6 +152,12 @@ class RunFolder:
         return log.read(self.events_path)
 
     @property
+    def ended(self) -> Ended | None:
+        """The last event of a run that has told its end, else None."""
+        ends = [record.event for record in self.records() if isinstance(record.event, Ended)]
+        return ends[-1] if ends else None
+
+    @property
     def is_alive(self) -> bool:
         """Whether a worker lives."""
         return lock.is_held(self.lock_path)

@@ -133,13 +133,12 @@ def _answer(session: Session, config: TrainConfig, run: RunFolder) -> None:
         session.checkpoint_if_stopped()
     attach.wait(run, 10.0)
     anyway = " (--fit off trains nevertheless.)"
-    ends = [record.event for record in run.records() if isinstance(record.event, Ended)]
-    if not ends:
+    end = run.ended
+    if end is None:
         raise LoraError(
             "The trial step took more memory than there is: its process was ended. Try "
             f"grad_checkpoint, a smaller batch_size or fewer num_layers.{anyway}"
         )
-    end = ends[-1]
     if end.status == "stopped":
         raise StoppedEarlyError
     if end.status != "completed":

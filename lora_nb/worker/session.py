@@ -8,7 +8,9 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import FrameType
@@ -181,33 +183,21 @@ def _do(session: Session) -> Ended:
         )
     )
     print(f"lora_nb: {backend}, BLAS: {library}", flush=True)
-    if session.run.verb == "train":
-        from lora_nb.worker.train import train
+    module, function = _WORK[session.run.verb]
+    # Each verb's imports are its own: a test needs no exporter, a look at data no model.
+    work_of: Callable[[Session], Ended] = getattr(import_module(module), function)
+    return work_of(session)
 
-        return train(session)
-    if session.run.verb == "data":
-        from lora_nb.worker.data import look_through
 
-        return look_through(session)
-    if session.run.verb == "fit":
-        from lora_nb.worker.fit import fit
-
-        return fit(session)
-    if session.run.verb == "convert":
-        from lora_nb.worker.convert import convert
-
-        return convert(session)
-    if session.run.verb == "fuse":
-        from lora_nb.worker.fuse import fuse
-
-        return fuse(session)
-    if session.run.verb == "compare":
-        from lora_nb.worker.compare import compare
-
-        return compare(session)
-    from lora_nb.worker.test import test
-
-    return test(session)
+_WORK = {
+    "train": ("lora_nb.worker.train", "train"),
+    "test": ("lora_nb.worker.test", "test"),
+    "data": ("lora_nb.worker.data", "look_through"),
+    "fit": ("lora_nb.worker.fit", "fit"),
+    "convert": ("lora_nb.worker.convert", "convert"),
+    "fuse": ("lora_nb.worker.fuse", "fuse"),
+    "compare": ("lora_nb.worker.compare", "compare"),
+}
 
 
 def _backend() -> str:

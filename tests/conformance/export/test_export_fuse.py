@@ -15,6 +15,7 @@ from lora_nb.core.trees import flat
 from lora_nb.errors import LoraError
 from tests.conformance.export.kit import fuse, on, random_adapter
 from tests.conformance.families.kit import (
+    FAMILIES,
     convert,
     distance,
     loaded,
@@ -24,22 +25,6 @@ from tests.conformance.families.kit import (
     tokens_of,
 )
 
-FAMILIES = [
-    "gemma",
-    "gemma2",
-    "gemma3_text",
-    "llama-llama3",
-    "llama-untied",
-    "mistral",
-    "mixtral",
-    "olmo",
-    "olmo-ai2-tied",
-    "olmo2",
-    "phi",
-    "phi3-long",
-    "qwen2",
-    "qwen3",
-]
 # mlx-lm computes these otherwise whatever the config says, and can't load OLMo at all.
 OTHERWISE = {"gemma", "gemma2", "phi3-long", "olmo", "olmo-ai2-tied"}
 KINDS = ["lora", "dora", "full"]

@@ -25,6 +25,23 @@ from tests.tiny import write_rows
 
 REFERENCE = Path(__file__).resolve().parent / "reference"
 NAMES = sorted(path.name for path in REFERENCE.iterdir())
+# One of each family, those with weights of their own that mlx-lm can train.
+FAMILIES = [
+    "gemma",
+    "gemma2",
+    "gemma3_text",
+    "llama-llama3",
+    "llama-untied",
+    "mistral",
+    "mixtral",
+    "olmo",
+    "olmo-ai2-tied",
+    "olmo2",
+    "phi",
+    "phi3-long",
+    "qwen2",
+    "qwen3",
+]
 VOCAB = 96
 TOLERANCE = 1e-4
 

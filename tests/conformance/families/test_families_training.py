@@ -23,6 +23,7 @@ from lora_nb.core.memory import checkpoint_gradients
 from lora_nb.core.trees import Weights, flat, value_of
 from lora_nb.data.templates import resolve_template
 from tests.conformance.families.kit import (
+    FAMILIES,
     config_of,
     convert,
     distance,
@@ -34,22 +35,6 @@ from tests.conformance.families.kit import (
 )
 from tests.unit.core.kit import Outside, trainer_of
 
-FAMILIES = [
-    "gemma",
-    "gemma2",
-    "gemma3_text",
-    "llama-llama3",
-    "llama-untied",
-    "mistral",
-    "mixtral",
-    "olmo",
-    "olmo-ai2-tied",
-    "olmo2",
-    "phi",
-    "phi3-long",
-    "qwen2",
-    "qwen3",
-]
 # mlx-lm computes these otherwise whatever the config says, and can't load OLMo at all.
 OTHERWISE = {"gemma", "gemma2", "phi3-long"}
 KINDS = ["lora", "dora", "full"]

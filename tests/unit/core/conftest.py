@@ -2,19 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
-
-from lora_nb.runs.compiler import kernel_folder
-from tests.tiny import data, home, model
+from tests.tiny import data, home, kernels, model
 
 __all__ = ["data", "home", "kernels", "model"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def kernels() -> Iterator[None]:
-    """MLX's kernels where workers keep theirs, so that each is compiled once."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TMPDIR", str(kernel_folder()))
-        yield
