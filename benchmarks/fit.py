@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.side_by_side import machine, ours
-from benchmarks.training import RESULTS, Bench
+from benchmarks.training import RESULTS, Bench, Extent
 from lora_nb.config import FitConfig
 from lora_nb.fitting.look import try_fit
 from lora_nb.runs.fit_result import Candidate
@@ -29,36 +29,45 @@ CASES: dict[str, dict[str, Any]] = {
     "100m, 4 layers": {"model": "100m", "num_layers": 4, "batch_size": 4, "epochs": 2},
     "100m, all layers": {"model": "100m", "num_layers": -1, "batch_size": 4, "epochs": 1},
 }
+# For a GPU: --large.
+LARGE_CASES: dict[str, dict[str, Any]] = {
+    "mistral-7b, 4 layers": {"model": "mistral-7b", "num_layers": 4, "batch_size": 16},
+    "mistral-7b, 16 layers": {"model": "mistral-7b", "num_layers": 16, "batch_size": 32},
+}
+LARGE_ROWS = 128
 
 
 def main() -> int:
     """Compare, print, keep the figures; returns the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--case", action="append", choices=list(CASES))
+    parser.add_argument("--case", action="append", choices=[*CASES, *LARGE_CASES])
+    parser.add_argument("--large", action="store_true", help="the cases meant for a GPU")
+    parser.add_argument("--changes", type=int, default=9, help="how many of a case are trained")
+    parser.add_argument("--models", type=Path, help="where models are made and kept")
     parser.add_argument("--out", type=Path, default=RESULTS / "fit-cpu.json")
     arguments = parser.parse_args()
     found: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as name:
-        bench = Bench(Path(name), 1)
-        for case in arguments.case or CASES:
-            found += compared(bench, case)
+        bench = Bench(Path(name), Extent(0, 1, 0), arguments.models)
+        for case in arguments.case or (LARGE_CASES if arguments.large else CASES):
+            found += compared(bench, case, arguments.changes)
             kept = {"machine": machine(), "fits": found}
             arguments.out.parent.mkdir(exist_ok=True)
             arguments.out.write_text(json.dumps(kept, indent=1) + "\n")
     return int(any(abs(each["peak_off"]) > ALLOWED for each in found))
 
 
-def compared(bench: Bench, case: str) -> list[dict[str, Any]]:
+def compared(bench: Bench, case: str, changes: int) -> list[dict[str, Any]]:
     """Check, then train as configured and with a few changes."""
-    options = dict(CASES[case])
+    options = dict((CASES | LARGE_CASES)[case])
     model = bench.model(options.pop("model"))
-    count = 16 if model != "demo" else 80
+    count = LARGE_ROWS if case in LARGE_CASES else 16 if model != "demo" else 80
     options.setdefault("epochs", 2)
     config = bench.config(model, count, steps_per_report=10**6, **options)
     values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
     report = try_fit(FitConfig(**values))
     told = []
-    for candidate in _some(report.result.candidates):
+    for candidate in _some(report.result.candidates)[:changes]:
         run = ours(dataclasses.replace(config, **candidate.values), bench.folder)
         seconds = run.reports[-1].seconds
         off = candidate.peak / 1e9 / run.peak - 1

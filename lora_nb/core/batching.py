@@ -7,11 +7,25 @@ from dataclasses import dataclass
 
 import mlx.core as mx
 
+from lora_nb.core.device import on_cuda
 from lora_nb.core.targets import Picks, picks_of
 from lora_nb.data.batches import BatchPlan, collate
 from lora_nb.data.prepare import Prepared
 
-__all__ = ["Split", "TokenBatch"]
+__all__ = ["Split", "TokenBatch", "multiple_for"]
+
+
+# On an NVIDIA GPU a new shape costs some tenths of a second, mostly for cuDNN's plans of its
+# attention, of which MLX keeps 64 for the backward pass.
+_CUDA_STEP = 16
+_CUDA_STEPS = 16
+
+
+def multiple_for(longest: int) -> int | None:
+    """What the length of a batch is padded to a multiple of, None for the usual."""
+    if not on_cuda():
+        return None
+    return max(_CUDA_STEP, (1 << max(longest, 1).bit_length() - 1) // _CUDA_STEPS)
 
 
 @dataclass(frozen=True)
@@ -56,7 +70,8 @@ class Split:
         return self._of(self.plan.batch(step)[start:stop])
 
     def _of(self, numbers: list[int]) -> TokenBatch:
-        batch = collate([self.prepared.encoded[number] for number in numbers])
+        rows = [self.prepared.encoded[number] for number in numbers]
+        batch = collate(rows, multiple_for(max(len(row.ids) for row in rows)))
         return TokenBatch(
             mx.array(batch.tokens),
             mx.array(batch.trained),

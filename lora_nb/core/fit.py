@@ -13,7 +13,7 @@ import mlx.nn as nn
 
 from lora_nb.config import TrainConfig
 from lora_nb.core.adapters import layers_of
-from lora_nb.core.batching import Split, TokenBatch
+from lora_nb.core.batching import Split, TokenBatch, multiple_for
 from lora_nb.core.fit_plan import Probed
 from lora_nb.core.forward import Forward
 from lora_nb.core.load import Loaded, on_cpu
@@ -228,7 +228,8 @@ def _padded(train: Split) -> list[int]:
     """Rows times padded length of an epoch's batches."""
     lengths = train.prepared.lengths
     batches = (train.plan.batch(step) for step in range(train.plan.per_epoch))
-    return [len(batch) * padded_length(max(lengths[n] for n in batch)) for batch in batches]
+    longest = [(len(batch), max(lengths[n] for n in batch)) for batch in batches]
+    return [count * padded_length(size, multiple_for(size)) for count, size in longest]
 
 
 def _shares(train: Split) -> list[float]:

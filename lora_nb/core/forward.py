@@ -14,7 +14,9 @@ import mlx.core as mx
 import mlx.nn as nn
 
 from lora_nb.core.batching import TokenBatch
+from lora_nb.core.device import on_cuda
 from lora_nb.core.loss import summed_loss
+from lora_nb.core.products import adapters_cast, unpack_wide
 from lora_nb.core.targets import Picks, has_body, picked_loss
 from lora_nb.core.trees import value_of
 from lora_nb.core.trunk import Trunk
@@ -45,6 +47,8 @@ class Forward:
     def __init__(self, model: nn.Module, trunk: Trunk | None = None) -> None:
         self.trunk = trunk
         self._picks = has_body(model)
+        if on_cuda():
+            unpack_wide(model)
 
     def inputs(self, batch: TokenBatch) -> Inputs:
         """A batch as inputs of `loss`; the frozen part is computed here if it isn't kept yet."""
@@ -57,7 +61,8 @@ class Forward:
         """Cross entropy in nats, summed over the trained targets, as an fp32 scalar."""
         trunk, hidden = self.trunk, inputs.hidden
         way = nullcontext() if trunk is None or hidden is None else trunk.entered(hidden)
-        with way:
+        cast = adapters_cast(model) if on_cuda() else nullcontext()
+        with way, cast:
             if inputs.picks is None:
                 return summed_loss(model, inputs.tokens, inputs.trained, inputs.parts)
             return picked_loss(model, inputs.tokens, inputs.picks, inputs.parts)

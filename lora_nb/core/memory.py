@@ -13,12 +13,18 @@ import psutil
 from mlx_lm.utils import maybe_set_recommended_wired_limit
 
 from lora_nb.config.rules import bytes_of
+from lora_nb.core.device import on_cuda
 from lora_nb.core.load import on_cpu
 
 __all__ = ["VARIABLE", "checkpoint_gradients", "free_memory", "total_memory", "wire_memory"]
 
 VARIABLE = "LORA_NB_MEMORY"
 """Environment variable: the most that training is to take, such as 8GB."""
+
+# Shares of a GPU's memory: what arrays take before unused ones are given back, and what unused
+# ones take. CUDA needs some for itself, and fails without.
+_TAKEN_SHARE = 0.85
+_UNUSED_SHARE = 0.25
 
 # As devices call what may be used of them, the most cautious first.
 _TOTAL_KEYS = ("max_recommended_working_set_size", "total_memory", "memory_size")
@@ -92,5 +98,12 @@ def _checkpoint_class(kind: type[nn.Module]) -> None:
 
 
 def wire_memory() -> None:
-    """Let MLX keep as much memory wired as the device recommends, where it says so."""
+    """Let MLX keep as much memory wired as the device recommends, where it says so.
+
+    On an NVIDIA GPU it would keep unused arrays until the card is full: that is limited.
+    """
     maybe_set_recommended_wired_limit()
+    if on_cuda():
+        total = total_memory()
+        mx.set_memory_limit(int(_TAKEN_SHARE * total))
+        mx.set_cache_limit(int(_UNUSED_SHARE * total))

@@ -19,16 +19,19 @@ import mlx.nn as nn
 import numpy as np
 from numpy.typing import NDArray
 
+from lora_nb.core.device import on_cuda
 from lora_nb.core.packed import Apart
 from lora_nb.core.trees import flat
 
-__all__ = ["Picks", "has_body", "picked_loss", "picks_of"]
+__all__ = ["Picks", "has_body", "picked_loss", "picks_of", "room_for"]
 
 Picks = tuple[mx.array, mx.array]
 
 # Logits of a chunk in bytes, as fp32.
 _CHUNK_BYTES = 1 << 28
 _STEP = 32
+# Where every new shape is dear, targets are padded to one of these shares of all positions.
+_SHARES = (1 / 16, 1 / 8, 1 / 4, 3 / 8, 1 / 2, 3 / 4, 1)
 
 
 def picks_of(trained: NDArray[np.bool_]) -> Picks:
@@ -38,12 +41,20 @@ def picks_of(trained: NDArray[np.bool_]) -> Picks:
     """
     places = np.flatnonzero(trained[:, 1:])
     count = max(len(places), 1)
-    step = max(_STEP, 1 << max(count.bit_length() - 3, 0))
-    room = -(-count // step) * step
+    room = room_for(count, trained[:, 1:].size, few=on_cuda())
     padded = np.zeros(room, np.int32)
     padded[: len(places)] = places
     weights = np.arange(room) < len(places)
     return mx.array(padded), mx.array(weights)
+
+
+def room_for(count: int, positions: int, *, few: bool) -> int:
+    """How many picks there are for `count` targets; in `few` different sizes, or less padded."""
+    if few:
+        rooms = (max(_STEP, int(share * positions)) for share in _SHARES)
+        return next((room for room in rooms if room >= count), count)
+    step = max(_STEP, 1 << max(count.bit_length() - 3, 0))
+    return -(-count // step) * step
 
 
 def has_body(model: nn.Module) -> bool:
