@@ -1,23 +1,21 @@
-"""Pictures of a run: its loss curve, several runs in one, and a card where there is no curve."""
+"""The picture of a run: its loss curve."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from lora_nb.display import marks, style
 from lora_nb.display.alt import alt_of, alt_text
-from lora_nb.display.curve import points
 from lora_nb.display.header import header
-from lora_nb.display.legend import legend_above, legend_inside
+from lora_nb.display.legend import legend_above
+from lora_nb.display.limits import Span, steps_across
 from lora_nb.display.picture import png
 from lora_nb.display.state import RunState, state_of
 from lora_nb.runs.events import Record
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.lines import Line2D
 
 __all__ = [
     "DPI",
@@ -27,7 +25,6 @@ __all__ = [
     "alt_text",
     "draw",
     "loss_curve",
-    "overlay_curves",
     "png",
 ]
 
@@ -60,49 +57,22 @@ def draw(
     width: float = WIDTH,
     height: float = HEIGHT,
     dpi: float = DPI,
+    limits: Span | None = None,
 ) -> Figure:
-    """The same from a state that is already there."""
+    """The same from a state that is already there; `limits` are the losses to show."""
     figure = style.blank(width, height, dpi)
     top = header(figure, title, lines)
     axes = style.axes_on(figure, top)
-    shown = marks.train(axes, points(state.train_losses), style.TRAIN, "train")
-    shown += marks.valid(axes, points(state.valid_losses), style.VALID, "validation")
-    shown += marks.checkpoints(axes, state)
-    _span(axes, [state])
+    strokes = marks.strokes(state)
+    put = [stroke.put(axes) for stroke in strokes]
+    axes.set_xlim(0, steps_across(state))
+    if limits is not None:
+        axes.set_ylim(*limits)
     marks.best_point(axes, state)
     if not state.has_curve:
         axes.set_yticks([])
     if not (state.step or state.planned):
         axes.set_xticks([])
-    legend_above(figure, shown)
+    paired = zip(strokes, put, strict=True)
+    legend_above(figure, [line for stroke, line in paired if stroke.named])
     return figure
-
-
-def overlay_curves(
-    named: Mapping[str, Iterable[Record]],
-    *,
-    title: str = "",
-    width: float = WIDTH,
-    height: float = HEIGHT,
-    dpi: float = DPI,
-) -> Figure:
-    """Several runs in one picture, by name: a colour each, training solid, validation dashed."""
-    figure = style.blank(width, height, dpi)
-    axes = style.axes_on(figure, header(figure, title, ()))
-    states = {name: state_of(records) for name, records in named.items()}
-    shown: list[Line2D] = []
-    for place, (name, state) in enumerate(states.items()):
-        colour = style.RUN_COLOURS[place % len(style.RUN_COLOURS)]
-        lines = marks.train(axes, points(state.train_losses), colour, name)
-        lines += marks.valid(axes, points(state.valid_losses), colour, name, dashed=True)
-        shown += lines[:1]
-    _span(axes, list(states.values()))
-    legend_inside(axes, shown)
-    return figure
-
-
-def _span(axes: Axes, states: Sequence[RunState]) -> None:
-    running = any(state.ended is None for state in states)
-    reached = max((state.step for state in states), default=0)
-    planned = max((state.planned for state in states), default=0)
-    axes.set_xlim(0, max(reached, planned if running else 0, 1))

@@ -9,9 +9,12 @@ from lora_nb.display import style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from matplotlib.text import Text
 
-__all__ = ["header", "shortened", "wrapped"]
+__all__ = ["LEFT", "LINE", "TOP", "header", "rows_of", "shortened", "taken", "wrapped", "write_row"]
 
+LEFT = 0.18
+TOP = 0.24
 LINE = 0.175
 _CHARS_AN_INCH = 14.0
 _DOT = " · "
@@ -20,21 +23,37 @@ _DOT = " · "
 def header(figure: Figure, title: str, lines: Sequence[str]) -> float:
     """Write title and lines at the top; return the inches they take."""
     width = float(figure.get_size_inches()[0])
-    fits = int((width - 0.3) * _CHARS_AN_INCH)
-    top = 0.24
     if title:
-        _write(figure, 0.18, top, shortened(title, fits // 2 - 6), bold=True)
-    # Two lines are kept even when one is enough, so that the curve does not jump between frames.
-    told = [part for line in lines for part in wrapped(line, fits)]
-    for place, text in enumerate(told):
-        _write(figure, 0.18, top + LINE * (place + 1), text, bold=False)
-    rows = max(2, len(told)) if lines else 0
-    return top + LINE * rows + 0.26
+        _write(figure, LEFT, TOP, shortened(title, _fits(width) // 2 - 6), bold=True)
+    told = rows_of(lines, width)
+    for place, text in enumerate(told, 1):
+        write_row(figure, place, text)
+    return taken(len(told))
 
 
-def _write(figure: Figure, left: float, down: float, text: str, *, bold: bool) -> None:
+def write_row(figure: Figure, place: int, text: str) -> Text:
+    """Write the row of a place, 1 being the one below the title."""
+    return _write(figure, LEFT, TOP + LINE * place, text, bold=False)
+
+
+def rows_of(lines: Sequence[str], width: float) -> list[str]:
+    """The lines as rows that fit `width` inches; the first is `LINE` below `TOP`."""
+    return [row for line in lines for row in wrapped(line, _fits(width))]
+
+
+def taken(rows: int) -> float:
+    """The inches that a title and so many rows take."""
+    # Two rows are kept even when one is enough, so that the curve does not jump between frames.
+    return TOP + LINE * (max(2, rows) if rows else 0) + 0.26
+
+
+def _fits(width: float) -> int:
+    return int((width - 0.3) * _CHARS_AN_INCH)
+
+
+def _write(figure: Figure, left: float, down: float, text: str, *, bold: bool) -> Text:
     width, height = figure.get_size_inches()
-    figure.text(
+    return figure.text(
         left / width,
         1 - down / height,
         style.drawable(text),

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 from lora_nb.display import style
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-__all__ = ["legend_above", "legend_inside"]
+__all__ = ["legend_above"]
 
 
 def legend_above(figure: Figure, shown: list[Line2D]) -> None:
@@ -31,25 +30,6 @@ def legend_above(figure: Figure, shown: list[Line2D]) -> None:
         columnspacing=1.0,
         handletextpad=0.5,
         borderpad=0.3,
-    )
-    for text in legend.get_texts():
-        text.set_parse_math(False)
-
-
-def legend_inside(axes: Axes, shown: list[Line2D]) -> None:
-    """Name the lines inside the picture, one under the other."""
-    if not shown:
-        return
-    legend = axes.legend(
-        handles=shown,
-        loc="upper right",
-        prop=style.font(),
-        labelcolor=style.INK,
-        frameon=True,
-        facecolor=style.PAPER,
-        edgecolor=style.PALE,
-        framealpha=0.85,
-        handlelength=1.4,
     )
     for text in legend.get_texts():
         text.set_parse_math(False)

@@ -8,19 +8,21 @@ from pathlib import Path
 from typing import Protocol
 
 from lora_nb.display.interrupts import Interrupts
+from lora_nb.display.listing import listing_text
 from lora_nb.display.progress import line_of
 from lora_nb.display.screen import Frame, Screen, screen_here
 from lora_nb.display.state import RunState
-from lora_nb.runs.events import Record
+from lora_nb.runs.events import Record, UploadListed
 
 __all__ = ["ABORTING", "STOPPING", "Follow", "LiveView", "watch"]
 
 STOPPING = "stopping after this step, saving…; interrupt again to abort"
 ABORTING = "aborting…"
-# Drawing may take this share of a run's time once this many seconds of it are spent. A frame is
-# a twentieth of a second: the first ten seconds are as brisk as the screen allows.
-_SHARE = 0.01
-_FREE_SECONDS = 0.4
+# Drawing may take this share of a run's time once this many seconds of it are spent. A frame takes
+# less than a hundredth of a second, the first ones some hundredths: the first half minute is as
+# brisk as the screen allows, and then a frame comes every two or three seconds.
+_SHARE = 0.003
+_FREE_SECONDS = 0.3
 _LONGEST = 5.0
 
 
@@ -34,9 +36,10 @@ class LiveView:
     """A run as it goes on: feed it records, tick it while there are none, close it at the end.
 
     Frames come only when there is something new and not faster than the screen's interval. As the
-    run goes on they come slower, at least every five seconds, so that drawing them takes about a
-    hundredth of the time; a screen without an interval gets every one. With `notes_warnings`, the
-    latest warning is the standing note.
+    run goes on they come slower, at least every five seconds, so that drawing them takes well
+    below a hundredth of the time; a screen without an interval gets every one. With
+    `notes_warnings`, the latest warning is the standing note. `busy` tells the seconds that this
+    thread has computed.
     """
 
     def __init__(
@@ -47,12 +50,15 @@ class LiveView:
         screen: Screen | None = None,
         notes_warnings: bool = False,
         clock: Callable[[], float] = time.monotonic,
+        busy: Callable[[], float] = time.thread_time,
     ) -> None:
         self.state = RunState()
         self._path = run_path
         self._screen = screen or screen_here(Path(run_path).name, quiet=quiet)
         self._notes_warnings = notes_warnings
         self._clock = clock
+        # On a machine at work a frame takes longer than it costs.
+        self._busy = busy
         self._note = ""
         self._warned = 0
         self._fresh = True
@@ -67,6 +73,8 @@ class LiveView:
         for message in self.state.warnings[self._warned :]:
             self._screen.warn(message)
         self._warned = len(self.state.warnings)
+        if isinstance(record.event, UploadListed):
+            self._draw(self.state.status, lines=listing_text(record.event))
         self.tick()
 
     def tick(self) -> None:
@@ -84,22 +92,22 @@ class LiveView:
         self._note = ""
         self._draw(status, last=True)
 
-    def _draw(self, status: str, *, last: bool = False) -> None:
-        began = self._clock()
+    def _draw(self, status: str, *, last: bool = False, lines: str = "") -> None:
+        began, busy = self._clock(), self._busy()
         line = line_of(self.state, status, run_path=self._path)
-        self._screen.draw(Frame(self.state, line, self._note or self._warning(), last))
+        self._screen.draw(Frame(self.state, line, self._note or self._warning(), last, lines))
         self._fresh = False
-        self._due = self._next_after(began, self._clock() - began)
+        self._due = self._next_after(began, self._busy() - busy)
 
-    def _next_after(self, began: float, took: float) -> float:
-        """When the next frame is due, after one that began at a time and took so many seconds."""
+    def _next_after(self, began: float, cost: float) -> float:
+        """When the next frame is due, after one that began at a time and cost so many seconds."""
         interval = self._screen.interval
         if not interval:
             return began
         if self._began is None:
             # The first frame imports what it needs, which is no measure of the others.
-            self._began, took = began, 0.0
-        self._spent += took
+            self._began, cost = began, 0.0
+        self._spent += cost
         paid = self._began + (self._spent - _FREE_SECONDS) / _SHARE
         return max(began + interval, min(paid, began + _LONGEST))
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import shutil
 import sys
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from lora_nb.display import card, figure
+from lora_nb.display.live_figure import LiveFigure
 from lora_nb.display.notebook import Handle, in_kernel, new_handle
 from lora_nb.display.picture import base64_text, png
 from lora_nb.display.state import RunState
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PLACEHOLDER",
+    "Drawing",
     "Frame",
     "LineScreen",
     "NoScreen",
@@ -35,12 +38,19 @@ _FINE = 2
 
 @dataclass(frozen=True)
 class Frame:
-    """What is to be shown: the state, its progress line, and a note beside it."""
+    """What is to be shown: the state, its progress line, a note beside it, and lines that stay."""
 
     state: RunState
     line: str
     note: str = ""
     last: bool = False
+    lines: str = ""
+
+
+class Drawing(Protocol):
+    """Draws a frame; returns the picture and what it shows in words."""
+
+    def __call__(self, frame: Frame) -> tuple[Figure, str]: ...
 
 
 class Screen(Protocol):
@@ -65,19 +75,32 @@ class PictureScreen:
 
     interval = 1.0
 
-    def __init__(self, title: str, *, aloud: bool = True) -> None:
-        self._title = title
+    def __init__(self, title: str, *, aloud: bool = True, drawing: Drawing | None = None) -> None:
+        self._drawing = drawing or partial(_drawing, title=title)
+        self._live = None if drawing else LiveFigure(title)
         self._aloud = aloud
         self._handle: Handle | None = None
 
     def draw(self, frame: Frame) -> None:
-        """Draw the frame; the last one twice as fine, for screens that can show it."""
-        drawn = _drawing(frame, self._title)
-        width, height = (round(side * figure.DPI) for side in drawn.get_size_inches())
-        picture = png(drawn, figure.DPI * _FINE if frame.last else None)
+        """Draw the frame; the last one twice as fine, for screens that can show it.
+
+        Lines are printed beside the picture; in threads, they are left to the run's record.
+        """
+        if frame.lines and self._aloud:
+            _write(f"{frame.lines}\n")
+        picture, (width, height), shows = self._picture(frame)
         bundle = {"image/png": base64_text(picture), "text/plain": PLACEHOLDER}
-        alt = f"{frame.line} | {figure.alt_of(frame.state)}"
+        alt = f"{frame.line} | {shows}"
         self._put(bundle, {"image/png": {"width": width, "height": height, "alt": alt}})
+
+    def _picture(self, frame: Frame) -> tuple[bytes, tuple[int, int], str]:
+        """The picture as PNG, its size in pixels of the usual density, and what it shows."""
+        if self._live and not frame.last and _is_curve(frame.state):
+            picture = self._live.png(frame.state, _lines(frame))
+            return picture, _pixels(figure.WIDTH, figure.HEIGHT), figure.alt_of(frame.state)
+        drawn, shows = self._drawing(frame)
+        picture = png(drawn, figure.DPI * _FINE if frame.last else None)
+        return picture, _pixels(*drawn.get_size_inches()), shows
 
     def _put(self, bundle: dict[str, str], metadata: dict[str, dict[str, object]]) -> None:
         if self._handle is None:
@@ -103,6 +126,8 @@ class LineScreen:
 
     def draw(self, frame: Frame) -> None:
         """Write the line if it is new; of stages that count, only that they begin."""
+        if frame.lines:
+            _write(f"{frame.lines}\n", self._out)
         counting = None if frame.last else frame.state.progress
         if counting and frame.state.train and not frame.note:
             return
@@ -126,6 +151,8 @@ class TtyScreen:
 
     def draw(self, frame: Frame) -> None:
         """Rewrite the line; the last one stands in full and is ended."""
+        if frame.lines:
+            _write(f"\r\x1b[K{frame.lines}\n", self._out)
         text = f"{frame.note} · {frame.line}" if frame.note else frame.line
         room = shutil.get_terminal_size().columns - 1
         if frame.last:
@@ -157,31 +184,45 @@ class NoScreen:
             _warn(message)
 
 
-def screen_here(title: str, *, quiet: bool = False, background: bool = False) -> Screen:
-    """The screen that fits where Python runs."""
+def screen_here(
+    title: str, *, quiet: bool = False, background: bool = False, drawing: Drawing | None = None
+) -> Screen:
+    """The screen that fits where Python runs; `drawing` makes its pictures, if it has any."""
     if quiet:
         return NoScreen()
     if in_kernel():
-        return PictureScreen(title, aloud=not background)
+        return PictureScreen(title, aloud=not background, drawing=drawing)
     if background:
         return NoScreen(aloud=False)
     return TtyScreen() if sys.stdout.isatty() else LineScreen()
 
 
-def _drawing(frame: Frame, title: str) -> Figure:
-    state = frame.state
-    lines = [frame.line, frame.note] if frame.note else [frame.line]
-    trains = state.started is None or state.started.verb == "train"
-    if trains or state.has_curve:
-        return figure.draw(state, title=title, lines=lines)
-    return card.draw_card(state, title=title, lines=lines)
+def _drawing(frame: Frame, title: str) -> tuple[Figure, str]:
+    return _figure(frame, title), figure.alt_of(frame.state)
 
 
-def _write(text: str, out: TextIO | None) -> None:
+def _figure(frame: Frame, title: str) -> Figure:
+    draw = figure.draw if _is_curve(frame.state) else card.draw_card
+    return draw(frame.state, title=title, lines=_lines(frame))
+
+
+def _is_curve(state: RunState) -> bool:
+    return state.has_curve or state.started is None or state.started.verb == "train"
+
+
+def _lines(frame: Frame) -> list[str]:
+    return [frame.line, frame.note] if frame.note else [frame.line]
+
+
+def _pixels(width: float, height: float) -> tuple[int, int]:
+    return round(width * figure.DPI), round(height * figure.DPI)
+
+
+def _write(text: str, out: TextIO | None = None) -> None:
     # Asked for each time: a notebook or test may have put another stdout in its place.
-    out = out or sys.stdout
-    out.write(text)
-    out.flush()
+    stream: TextIO = out or sys.stdout
+    stream.write(text)
+    stream.flush()
 
 
 def _warn(message: str) -> None:

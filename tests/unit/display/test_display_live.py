@@ -7,13 +7,14 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 from matplotlib.figure import Figure
 
 from lora_nb.display import LiveView, figure, monitor, watch
 from lora_nb.display.live import ABORTING, STOPPING
+from lora_nb.display.live_figure import LiveFigure
 from lora_nb.display.screen import Frame, LineScreen, TtyScreen
 from lora_nb.display.state import RunState
 from lora_nb.errors import LoraError
@@ -99,7 +100,9 @@ def test_frames_keep_their_distance_and_need_news() -> None:
     assert screen.frames[-1].last
 
 
-@pytest.mark.parametrize(("took", "most"), [(0.04, 0.012), (0.001, 0.01), (0.5, 0.12)])
+@pytest.mark.parametrize(
+    ("took", "most"), [(0.005, 0.0045), (0.04, 0.012), (0.001, 0.001), (0.5, 0.12)]
+)
 def test_frames_come_slower_as_the_run_goes_on(took: float, most: float) -> None:
     now = [0.0]
     times: list[float] = []
@@ -111,7 +114,7 @@ def test_frames_come_slower_as_the_run_goes_on(took: float, most: float) -> None
             times.append(now[0])
             now[0] += took
 
-    view = LiveView(PATH, screen=Slow(), clock=lambda: now[0])
+    view = LiveView(PATH, screen=Slow(), clock=lambda: now[0], busy=lambda: now[0])
     record = numbered(losses(1))[0]
     for _ in range(3000):
         now[0] += 0.1
@@ -119,7 +122,8 @@ def test_frames_come_slower_as_the_run_goes_on(took: float, most: float) -> None
     gaps = [later - before for before, later in itertools.pairwise(times)]
     assert len(times) * took < most * now[0]
     assert max(gaps) < 5.7
-    assert took > 0.1 or gaps[:9] == pytest.approx([1.0] * 9, abs=0.15)
+    assert took > 0.1 or gaps[:7] == pytest.approx([1.0] * 7, abs=0.15)
+    assert took > 0.005 or max(gaps) < 2.2
 
 
 def test_warnings_are_shown_once_each() -> None:
@@ -199,13 +203,18 @@ def test_an_interrupt_is_noted_in_the_picture(
     kernel: FakeKernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     notes: list[list[str]] = []
-    real = figure.draw
+    full, live = figure.draw, LiveFigure.png
 
     def draw(state: RunState, *, title: str, lines: list[str]) -> Figure:
         notes.append(lines)
-        return real(state, title=title, lines=lines)
+        return full(state, title=title, lines=lines)
+
+    def png(self: LiveFigure, state: RunState, lines: Sequence[str] = ()) -> bytes:
+        notes.append(list(lines))
+        return live(self, state, lines)
 
     monkeypatch.setattr(figure, "draw", draw)
+    monkeypatch.setattr(LiveFigure, "png", png)
     watch(PATH, interrupting(1), on_interrupt=lambda _: None, status=completed)
     assert next(lines[1:] for lines in notes if lines[1:]) == [STOPPING]
     assert len(notes[-1]) == 1
