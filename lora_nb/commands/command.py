@@ -11,7 +11,7 @@ from lora_nb.config.layers import Config
 from lora_nb.config.options import Completes
 from lora_nb.errors import LoraError
 
-__all__ = ["BACKGROUND", "Call", "Command", "only_run_name"]
+__all__ = ["BACKGROUND", "Call", "Command", "only_run_name", "resume_flag"]
 
 BACKGROUND = Flag(
     ("background",),
@@ -21,6 +21,19 @@ BACKGROUND = Flag(
     is_switch=True,
     is_option=False,
 )
+
+
+def resume_flag(said: str) -> Flag:
+    """The flag of a command that lets a run which is over go on."""
+    return Flag(
+        ("resume",),
+        ("--resume",),
+        said,
+        group="Run",
+        metavar="RUN",
+        completes="run",
+        is_option=False,
+    )
 
 
 @dataclass(frozen=True)

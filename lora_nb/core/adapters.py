@@ -28,8 +28,10 @@ from lora_nb.runs.adapters import (
 __all__ = [
     "Adapter",
     "adapter_config",
+    "check_shapes",
     "make_trainable",
     "put_on",
+    "read_weights",
     "start_from",
 ]
 
@@ -186,7 +188,7 @@ def put_on(model: nn.Module, folder: Path) -> Adapter:
         raise LoraError(f"{folder / ADAPTER_CONFIG} does not fit this model: {problem}") from None
     adapter = _since(before, model)
     try:
-        _check_fit(folder, weights, _adapter_parameters(model))
+        check_shapes(folder, weights, _adapter_parameters(model))
     except LoraError:
         adapter.off()
         raise
@@ -228,7 +230,7 @@ def _since(before: Mapping[str, nn.Module], model: nn.Module) -> Adapter:
 
 def _put_on_full(model: nn.Module, folder: Path, weights: Weights) -> Adapter:
     there = flat(model.parameters())
-    _check_fit(folder, weights, {name: there[name] for name in weights if name in there})
+    check_shapes(folder, weights, {name: there[name] for name in weights if name in there})
     adapter = Adapter(model, tuned=weights, original={name: there[name] for name in weights})
     adapter.on()
     return adapter
@@ -251,7 +253,8 @@ def _adapter_parameters(model: nn.Module) -> Weights:
     }
 
 
-def _check_fit(folder: Path | str, weights: Weights, wanted: Weights) -> None:
+def check_shapes(folder: Path | str, weights: Weights, wanted: Weights) -> None:
+    """Raise LoraError that lists where saved weights differ from those that the model needs."""
     problems = [f"{name} has no place in this model" for name in sorted(weights.keys() - wanted)]
     problems += [f"{name} is missing" for name in sorted(wanted.keys() - weights)]
     problems += [
@@ -285,7 +288,7 @@ def start_from(model: nn.Module, file_or_folder: str, described: Mapping[str, An
         path = folder / ADAPTER_WEIGHTS
     weights = read_weights(path)
     _check_same_kind(path, described)
-    _check_fit(path, weights, flat(model.trainable_parameters()))
+    check_shapes(path, weights, flat(model.trainable_parameters()))
     model.load_weights(list(weights.items()), strict=False)
 
 
@@ -305,6 +308,12 @@ def _check_same_kind(file: Path, described: Mapping[str, Any]) -> None:
         for key, (old, new) in pairs.items()
         if old is not None and old != new
     ]
+    base = (saved.get("base_sha256"), described.get("base_sha256"))
+    if None not in base and base[0] != base[1]:
+        differing.append(
+            f"the base model was {saved.get('model')}, now it is {described.get('model')}, with "
+            "other weights"
+        )
     if differing:
         raise LoraError(
             f"resume_adapter_file: {file} was trained otherwise: {'; '.join(differing)}. "

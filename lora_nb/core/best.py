@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -44,6 +45,12 @@ class Best:
     def gave_up(self) -> bool:
         """Whether the loss has not fallen for as long as one was willing to wait."""
         return self.patience is not None and self.waited >= self.patience
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take over what `as_state` gave, but for `patience` and `delta`, which may be new."""
+        for key in ("loss", "step", "saved_loss", "saved_step", "waited", "to_beat"):
+            value = state[key]
+            setattr(self, key, math.inf if value is None else value)
 
     def as_state(self) -> dict[str, Any]:
         """All of it for a checkpoint's state; JSON has no infinity, so that becomes None."""

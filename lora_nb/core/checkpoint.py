@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,18 +18,31 @@ import mlx.core as mx
 import mlx.nn as nn
 import mlx.optimizers as optim
 
-from lora_nb.core.durable import replace_file, sha256_of, sync_file, sync_folder
+from lora_nb.core.durable import sha256_of, sweep_parts
 from lora_nb.core.step import Carried
 from lora_nb.core.trees import flat
 from lora_nb.errors import LoraError
-from lora_nb.runs.adapters import ADAPTER_CONFIG, ADAPTER_TEMPLATE, ADAPTER_WEIGHTS
+from lora_nb.runs.adapters import (
+    ADAPTER_CONFIG,
+    ADAPTER_TEMPLATE,
+    ADAPTER_WEIGHTS,
+    check_free,
+)
+from lora_nb.runs.whole_file import replace_file, sync_file, sync_folder
 
-__all__ = ["CheckpointWriter"]
+__all__ = ["CheckpointWriter", "NotPublishedError", "settle"]
 
 OPTIMIZER = "optimizer.safetensors"
 CARRIED = "carried.safetensors"
 STATE = "state.json"
 MANIFEST = "manifest.json"
+
+# Behind a dot and the step: being written, about to be replaced, about to be removed.
+_PART, _OLD, _GONE = ".part", ".old", ".gone"
+
+
+class NotPublishedError(LoraError):
+    """A checkpoint is whole, but its adapter could not be put where it should go."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +52,7 @@ class CheckpointWriter:
     `template` is the chat template of the training, where that is not the model's own; it goes
     with the adapter, so that generation uses the same one. With `only_best` the best checkpoint's
     adapter is published, else each. Of more than `keep` checkpoints the oldest go, but never the
-    best.
+    best. Unless it may `overwrite`, the adapter of another run is left alone.
     """
 
     folder: Path
@@ -47,6 +61,7 @@ class CheckpointWriter:
     only_best: bool = False
     keep: int | None = None
     template: str | None = None
+    overwrite: bool = True
 
     def prepare(self) -> None:
         """Make the folders, and try to write where the adapter will go.
@@ -59,6 +74,7 @@ class CheckpointWriter:
             probe = self.publish_to / ".lora_nb-probe"
             probe.touch()
             probe.unlink()
+            sweep_parts(self.publish_to)
         except (FileExistsError, NotADirectoryError):
             raise LoraError(f"adapter_path: {self.publish_to} is a file, not a folder.") from None
         except OSError as problem:
@@ -84,18 +100,22 @@ class CheckpointWriter:
         """
         _check_finite(step, model.trainable_parameters())
         final = self.folder / f"{step:07d}"
-        part = self.folder / f".{step:07d}.part"
+        part, old = _aside(final, _PART), _aside(final, _OLD)
         try:
             shutil.rmtree(part, ignore_errors=True)
             part.mkdir()
             self._fill(part, model, optimizer, carried, {"step": step, **state})
-            shutil.rmtree(final, ignore_errors=True)
+            if final.exists():
+                shutil.rmtree(old, ignore_errors=True)
+                final.rename(old)
             part.rename(final)
             sync_folder(self.folder)
+            shutil.rmtree(old, ignore_errors=True)
             if not self.only_best or step == best_step:
                 self.publish(step)
         except (OSError, RuntimeError) as problem:
-            shutil.rmtree(part, ignore_errors=True)
+            with suppress(OSError):
+                settle(self.folder)
             raise LoraError(
                 f"Step {step}: the checkpoint can't be written: {problem}. Free some disk space; "
                 "earlier checkpoints are whole."
@@ -104,9 +124,23 @@ class CheckpointWriter:
         return final
 
     def publish(self, step: int) -> None:
-        """Put the adapter of a checkpoint where it can be loaded from. Raises OSError."""
+        """Put the adapter of a checkpoint where it can be loaded from.
+
+        Raises OSError, and NotPublishedError if another run's adapter is there by now.
+        """
+        saved = self.folder / f"{step:07d}"
+        try:
+            if not self.overwrite:
+                check_free(self.publish_to, self.described.get("run"))
+        except LoraError as problem:
+            raise NotPublishedError(
+                f"Step {step} is saved in {saved}, but not published. {problem}"
+            ) from None
+        if _differ(saved / ADAPTER_CONFIG, self.publish_to / ADAPTER_CONFIG):
+            # Another adapter's: its weights must never be seen with this one's config.
+            (self.publish_to / ADAPTER_WEIGHTS).unlink(missing_ok=True)
         for name in (ADAPTER_TEMPLATE, ADAPTER_CONFIG, ADAPTER_WEIGHTS):
-            source = self.folder / f"{step:07d}" / name
+            source = saved / name
             if source.is_file():
                 replace_file(self.publish_to / name, partial(shutil.copyfile, source))
             else:
@@ -119,8 +153,17 @@ class CheckpointWriter:
         there = sorted(path for path in self.folder.iterdir() if path.name.isdecimal())
         for path in there[: -self.keep]:
             if int(path.name) != best_step:
-                # What can't be removed costs space and nothing else.
-                shutil.rmtree(path, ignore_errors=True)
+                self._remove(path)
+
+    def _remove(self, path: Path) -> None:
+        """Remove a checkpoint, which must not be seen with some of its files gone."""
+        gone = _aside(path, _GONE)
+        # What can't be removed costs space and nothing else.
+        with suppress(OSError):
+            shutil.rmtree(gone, ignore_errors=True)
+            path.rename(gone)
+            sync_folder(self.folder)
+            shutil.rmtree(gone, ignore_errors=True)
 
     def _fill(
         self,
@@ -143,6 +186,29 @@ class CheckpointWriter:
         for path in part.iterdir():
             sync_file(path)
         sync_folder(part)
+
+
+def settle(folder: Path) -> None:
+    """Put a folder of checkpoints in order after a writer that was killed.
+
+    A checkpoint that was about to be replaced comes back unless the new one is there; what was
+    being written or removed goes. Raises OSError.
+    """
+    for old in folder.glob(f".*{_OLD}"):
+        final = folder / old.name[1 : -len(_OLD)]
+        if not final.exists():
+            old.rename(final)
+    for suffix in (_PART, _OLD, _GONE):
+        for path in folder.glob(f".*{suffix}"):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _aside(final: Path, suffix: str) -> Path:
+    return final.with_name(f".{final.name}{suffix}")
+
+
+def _differ(one: Path, other: Path) -> bool:
+    return other.is_file() and one.read_bytes() != other.read_bytes()
 
 
 def _check_finite(step: int, weights: Any) -> None:

@@ -18,11 +18,11 @@ from mlx_lm.utils import dequantize_model, get_total_parameters, quantize_model,
 
 from lora_nb.config import ConvertConfig
 from lora_nb.config.rules import quantisation_of
-from lora_nb.core.durable import sync_file, sync_folder
 from lora_nb.core.load import Loaded
 from lora_nb.core.olmo_layout import is_ai2, plain_tokenizer, with_its_ids
 from lora_nb.core.trees import Weights, flat
 from lora_nb.errors import LoraError
+from lora_nb.runs.whole_file import sync_file, sync_folder
 
 __all__ = [
     "DTYPES",

@@ -1,50 +1,21 @@
-"""Files that are whole or not there: written aside, forced to the disk, then renamed."""
+"""What `replace_file` may leave behind, and the hash of what it has written."""
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import os
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
-__all__ = ["replace_file", "sha256_of", "sync_file", "sync_folder"]
+import psutil
+
+__all__ = ["sha256_of", "sweep_parts"]
 
 
-def sync_file(path: Path) -> None:
-    """Force a file's content to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        if sys.platform == "darwin":
-            # On macOS fsync leaves the data in the drive's own cache.
-            fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
-        else:
-            os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def sync_folder(path: Path) -> None:
-    """Force a folder's entries to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def replace_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file through `write(temporary)` so that readers see the old one or the new one."""
-    # The suffix stays: mx.save_safetensors appends it to any other name.
-    part = path.with_name(f".{os.getpid()}-{path.name}")
-    try:
-        write(part)
-        sync_file(part)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-    sync_folder(path.parent)
+def sweep_parts(folder: Path) -> None:
+    """Remove what `replace_file` has left in a folder in processes that were killed."""
+    for part in folder.glob(".*-*"):
+        pid = part.name[1:].split("-", 1)[0]
+        if pid.isdecimal() and not psutil.pid_exists(int(pid)):
+            part.unlink(missing_ok=True)
 
 
 def sha256_of(path: Path) -> str:

@@ -14,7 +14,7 @@ from mlx_lm.tokenizer_utils import TokenizerWrapper
 
 from lora_nb.config import GenerateConfig
 from lora_nb.data.templates import Template
-from lora_nb.errors import LoraError
+from lora_nb.errors import NO_PROMPT, LoraError
 
 __all__ = ["Answer", "generate", "prompt_tokens"]
 
@@ -40,10 +40,10 @@ def prompt_tokens(
     """The prompt as tokens. Raises LoraError for an empty prompt."""
     prompt = config.prompt or ""
     if not prompt.strip():
-        raise LoraError("The prompt is empty. Write it behind the flags or into the cell.")
+        raise LoraError(NO_PROMPT)
     if config.ignore_chat_template:
         return [int(token) for token in tokenizer.encode(prompt)]
-    messages = [{"role": "user", "content": prompt}]
+    messages = [*(config.history or []), {"role": "user", "content": prompt}]
     if config.system_prompt is not None:
         messages.insert(0, {"role": "system", "content": config.system_prompt})
     tokens = template.tokens(tokenizer, messages, prompt=True)
@@ -59,8 +59,9 @@ def generate(
     template: Template,
     tokens: list[int] | None = None,
 ) -> Iterator[Answer]:
-    """Pieces of the answer as they come; the last one carries the statistics.
+    """Pieces of the answer as they come, one for each token; the last one carries the statistics.
 
+    A piece may be empty: not every token is text of its own.
     `tokens` are a prompt that is encoded already.
     """
     if tokens is None:
@@ -79,8 +80,6 @@ def generate(
         **_cache_options(config),
     ):
         piece = text.feed(response.text, last=response.finish_reason is not None)
-        if not piece and not text.found and response.finish_reason is None:
-            continue
         yield Answer(
             piece,
             "stop" if text.found else response.finish_reason,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Literal, Protocol
+from typing import Any, Literal
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -17,38 +17,18 @@ from lora_nb.config import TrainConfig
 from lora_nb.config.rules import DEFAULT_ITERS, bytes_of
 from lora_nb.core.batching import Split, TokenBatch
 from lora_nb.core.best import Best
+from lora_nb.core.diverged import diverged
 from lora_nb.core.evaluate import Evaluator, perplexity_of
 from lora_nb.core.forward import Forward
 from lora_nb.core.meter import Meter
+from lora_nb.core.outside import Outcome, Requests
 from lora_nb.core.step import Stepper, StepResult
 from lora_nb.core.trees import value_of
 from lora_nb.errors import LoraError
-from lora_nb.runs.events import Event, Progress, ValidLoss
+from lora_nb.runs.control import Pause, Request
+from lora_nb.runs.events import Event, LearningRateSet, Notice, Progress, ValidLoss
 
 __all__ = ["Outcome", "Requests", "Trainer", "steps_of"]
-
-_FEW = 4
-
-
-class Requests(Protocol):
-    """What the loop asks of the outside between two steps."""
-
-    def stop_wanted(self, step: int) -> bool:
-        """Whether to stop now; returns only when the loop may go on (a pause waits inside)."""
-        ...
-
-    def evaluation_wanted(self) -> bool:
-        """Whether somebody asked for a validation since the last call."""
-        ...
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How the loop ended, after how many steps, and whether it gave up waiting (`early`)."""
-
-    status: Literal["completed", "stopped"]
-    step: int
-    early: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,7 +50,11 @@ def steps_of(config: TrainConfig, train: Split) -> int:
 
 @dataclass
 class Trainer:
-    """Trains a model that is ready for it. `save(step, best)` keeps what has been learnt."""
+    """Trains a model that is ready for it. `save(step, best)` keeps what has been learnt.
+
+    `start` is the step behind which a resumed run goes on; `rates` are learning rates that hold
+    from the step after the one they are keyed by; `sample(step, request)` generates text.
+    """
 
     model: nn.Module
     optimizer: optim.Optimizer
@@ -82,6 +66,9 @@ class Trainer:
     requests: Requests
     forward: Forward | None = None
     after_step: Callable[[int], None] = lambda step: None
+    sample: Callable[[int, Request], None] = lambda step, request: None
+    start: int = 0
+    rates: dict[int, float] = field(default_factory=dict)
     best: Best = field(init=False)
     stepper: Stepper = field(init=False)
     meter: Meter = field(init=False)
@@ -101,6 +88,29 @@ class Trainer:
         self._cache_limit = None if size is None else bytes_of(size)
         self._pending: _Running | None = None
         self._saved = 0
+        self._told = 0
+        self._owed = False
+        self._validated = -1
+
+    def as_state(self) -> dict[str, Any]:
+        """All that a checkpoint needs beside weights, optimizer and gathered gradients."""
+        return {
+            "best": self.best.as_state(),
+            "meter": self.meter.as_state(),
+            "validation_owed": self._owed,
+        }
+
+    def restore(self, step: int, state: Mapping[str, Any]) -> None:
+        """Go on behind a step with what `as_state` gave there."""
+        self.start = self._saved = step
+        self.best.restore(state["best"])
+        self.meter.restore(state["meter"])
+        self._owed = bool(state["validation_owed"])
+
+    def set_learning_rate(self, step: int, value: float) -> None:
+        """Use another learning rate from the step after `step` on."""
+        self.emit(LearningRateSet(step=step, value=value))
+        self.stepper.set_learning_rate(value)
 
     def run(self) -> Outcome:
         """Train to the end, or until a stop is wanted. What has been learnt is saved either way.
@@ -109,26 +119,81 @@ class Trainer:
         """
         total = self.meter.steps
         self.model.train()
-        if not self._validate(0):
-            return self._finish("stopped", 0)
+        first = self.start
+        if not self._begin(first):
+            return self._finish("stopped", first)
+        if first > 0 and self.best.gave_up:
+            return self._finish("completed", first, early=first < total)
         self.meter.start()
-        for step in range(1, total + 1):
+        for step in range(first + 1, total + 1):
             if self._stop_wanted(step - 1):
                 return self._finish("stopped", step - 1)
             self._take(step, total)
             self.after_step(step)
-            asked = self.requests.evaluation_wanted()
-            if (asked or self._due(step, total)) and not self._after(step, total, asked=asked):
+            if self._due(step, total) and not self._after(step, total):
                 return self._finish("stopped", step)
             if self.best.gave_up:
                 return self._finish("completed", step, early=step < total)
         return self._finish("completed", total)
 
+    def _begin(self, first: int) -> bool:
+        """Validate before the first step, or make up for a validation that a stop had cut off.
+
+        False if a stop came in between.
+        """
+        if first > 0 and not self._owed:
+            return True
+        if not self._validate(first):
+            return False
+        if first > 0 and (first == self.best.saved_step or self.best.gave_up):
+            self._save(first)
+        return True
+
+    def _carry_out(self, step: int) -> None:
+        """Do what was asked for since the step, whose results are looked at."""
+        rate = self.rates.pop(step, None)
+        if rate is not None:
+            self.set_learning_rate(step, rate)
+        for wish in self.requests.wishes():
+            match wish.name:
+                case "evaluate":
+                    self._validate_now(step)
+                case "learning_rate":
+                    self.set_learning_rate(step, float(wish.values["value"]))
+                case "sample":
+                    self._settle()
+                    self.sample(step, wish)
+
+    def _keep_rates(self, step: int) -> None:
+        """Set the rates that were promised just before a stop: they hold when the run goes on."""
+        for wish in self.requests.wishes():
+            if wish.name == "learning_rate":
+                self.set_learning_rate(step, float(wish.values["value"]))
+
+    def _validate_now(self, step: int) -> None:
+        if self._validated == step:
+            return
+        if not self._validates:
+            text = "Nothing is validated: there are no validation rows, or val_batches is 0."
+            self.emit(Notice(level="warning", message=text))
+            return
+        self._settle()
+        if self._validate(step, "pass") and step == self.best.saved_step:
+            self._save(step)
+
+    @property
+    def _validates(self) -> bool:
+        return self.valid is not None and self.config.val_batches != 0
+
     def _stop_wanted(self, step: int) -> bool:
-        # A pause waits in here, and is no training time.
+        """Whether to stop; what was asked for is done first, a pause waited for."""
         self.meter.pause()
         try:
-            return self.requests.stop_wanted(step)
+            while not self.requests.stop_wanted(step, pause="wishes"):
+                self._carry_out(step)
+                if not self.requests.paused:
+                    return False
+            return True
         finally:
             self.meter.start()
 
@@ -148,38 +213,21 @@ class Trainer:
             return
         loss, norm = value_of(pending.result.loss), value_of(pending.result.norm)
         if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise LoraError(self._diverged(pending, loss))
+            raise LoraError(diverged(pending.step, pending.batch, loss, self.train, self.stepper))
         self.meter.add(loss, pending.batch.count, norm, updated=pending.updated)
-
-    def _diverged(self, at: _Running, loss: float) -> str:
-        what = f"the loss is {loss}" if not math.isfinite(loss) else "the gradient is not finite"
-        first = f"Step {at.step}: {what}. Training was stopped, checkpoints before it are kept."
-        rows = at.batch.rows
-        alone = [self.train.part(at.step - 1, n, n + 1) for n in range(len(rows))]
-        guilty = [row.rows[0] for row in alone if not self.stepper.is_finite(row, at.step)]
-        if 0 < len(guilty) < len(rows):
-            return f"{first} Alone, too, these rows give no number: {_named(guilty)}. Look at them."
-        why = "Each of its rows alone gives none either" if guilty else "Alone they give numbers"
-        return (
-            f"{first} {why}: {_named(rows)}. Try a smaller learning_rate, max_grad_norm 1.0, "
-            "or look at these rows."
-        )
 
     def _due(self, step: int, total: int) -> bool:
         config = self.config
         every = (config.steps_per_report, config.steps_per_eval, config.save_every)
         return step == total or any(step % n == 0 for n in every)
 
-    def _after(self, step: int, total: int, *, asked: bool) -> bool:
-        """Report, validate (also if `asked`) and save where that is due.
-
-        False if a stop came in between.
-        """
+    def _after(self, step: int, total: int) -> bool:
+        """Report, validate and save where that is due; False if a stop came in between."""
         self._settle()
         last = step == total
         if last or step % self.config.steps_per_report == 0:
-            self.emit(self.meter.report(step, self.stepper.learning_rate))
-        if last or asked or step % self.config.steps_per_eval == 0:
+            self._report(step)
+        if last or step % self.config.steps_per_eval == 0:
             going_on = self._between(partial(self._validate, step))
             if not going_on and not last:
                 return False
@@ -188,6 +236,16 @@ class Trainer:
         if due and not last and not self.best.gave_up:
             self._between(partial(self._save, step))
         return True
+
+    def _report(self, step: int) -> None:
+        """Tell of the steps since the last report, once for each step."""
+        if step == self._told or not self.meter.has_steps:
+            return
+        # A last step may lie within an interval, which goes on if the run is resumed.
+        whole = step % self.config.steps_per_report == 0
+        tell = self.meter.report if whole else self.meter.interim
+        self.emit(tell(step, self.stepper.learning_rate))
+        self._told = step
 
     def _between(self, work: Callable[[], bool]) -> bool:
         """Do something that is no training step; its time doesn't count as training."""
@@ -203,18 +261,20 @@ class Trainer:
         self._saved = step
         return True
 
-    def _validate(self, step: int) -> bool:
-        if self.valid is None or self.config.val_batches == 0:
+    def _validate(self, step: int, pause: Pause = "wait") -> bool:
+        if self.valid is None or not self._validates:
             return True
         started = time.perf_counter()
 
         def tick(done: int, total: int) -> bool:
             self.emit(Progress(stage="validating", done=done, total=total))
-            return not self.requests.stop_wanted(step)
+            return not self.requests.stop_wanted(step, pause=pause)
 
+        self._owed = True
         found = self._evaluate(self.valid, self.config.val_batches, tick)
         if found is None:
             return False
+        self._owed, self._validated = False, step
         best = self.best.take(step, found.loss)
         self.emit(
             ValidLoss(
@@ -232,13 +292,10 @@ class Trainer:
         self, status: Literal["completed", "stopped"], step: int, *, early: bool = False
     ) -> Outcome:
         self._settle()
-        if self.meter.has_steps:
-            self.emit(self.meter.report(step, self.stepper.learning_rate))
+        self._report(step)
+        self.meter.pause()
+        if status == "stopped":
+            self._keep_rates(step)
         if step != self._saved:
             self._save(step)
         return Outcome(status, step, early)
-
-
-def _named(rows: Sequence[str]) -> str:
-    more = f" and {len(rows) - _FEW} more" if len(rows) > _FEW else ""
-    return ", ".join(rows[:_FEW]) + more

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import mlx.core as mx
 
@@ -11,15 +13,30 @@ from lora_nb.runs.events import TrainLoss
 
 __all__ = ["Meter"]
 
+_KEPT = (
+    "trained_tokens",
+    "elapsed",
+    "reported",
+    "_summed",
+    "_tokens",
+    "_count",
+    "_norm",
+    "_busy",
+)
+
 
 @dataclass
 class Meter:
-    """Gathers the steps since the last report. Only time in training steps counts."""
+    """Gathers the steps since the last report. Only time in training steps counts.
+
+    `reported` is the step of the last report that began a new interval.
+    """
 
     steps: int
     per_epoch: int
     trained_tokens: int = 0
     elapsed: float = 0.0
+    reported: int = 0
     _summed: float = 0.0
     _tokens: int = 0
     _count: int = 0
@@ -52,12 +69,20 @@ class Meter:
 
     def report(self, step: int, learning_rate: float) -> TrainLoss:
         """The report of the steps since the last one; a new interval begins."""
-        self.pause()
-        busy = max(self._busy, 1e-9)
+        event = self.interim(step, learning_rate)
         self.trained_tokens += self._tokens
         self.elapsed += self._busy
+        self.reported = step
+        self._summed, self._tokens, self._count, self._busy = 0.0, 0, 0, 0.0
+        self.start()
+        return event
+
+    def interim(self, step: int, learning_rate: float) -> TrainLoss:
+        """A report in the midst of an interval, which goes on: of a last step between reports."""
+        self.pause()
+        busy = max(self._busy, 1e-9)
         rate = self._count / busy
-        event = TrainLoss(
+        return TrainLoss(
             step=step,
             steps=self.steps,
             epoch=round(step / self.per_epoch, 4),
@@ -65,12 +90,18 @@ class Meter:
             learning_rate=learning_rate,
             tokens_per_second=self._tokens / busy,
             iterations_per_second=rate,
-            trained_tokens=self.trained_tokens,
+            trained_tokens=self.trained_tokens + self._tokens,
             peak_memory=mx.get_peak_memory() / 1e9,
             grad_norm=self._norm,
-            elapsed=self.elapsed,
+            elapsed=self.elapsed + self._busy,
             eta=(self.steps - step) / rate,
         )
-        self._summed, self._tokens, self._count, self._busy = 0.0, 0, 0, 0.0
-        self.start()
-        return event
+
+    def as_state(self) -> dict[str, Any]:
+        """What a checkpoint needs of it; read it while the meter is paused."""
+        return {key: getattr(self, key) for key in _KEPT}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `as_state` gave."""
+        for key in _KEPT:
+            setattr(self, key, state[key])

@@ -7,6 +7,7 @@ from typing import Any
 
 import mlx.core as mx
 import mlx.optimizers as optim
+from mlx.optimizers import schedulers
 
 from lora_nb.config import LrSchedule, TrainConfig
 from lora_nb.config.rules import arguments_of
@@ -58,11 +59,11 @@ def _schedule(schedule: LrSchedule) -> Schedule:
     # The warm-up leads to the initial rate, which is the schedule's own step 0. mlx-lm joins them
     # one step later, so that the initial rate comes twice and the schedule ends a step late.
     arguments = arguments_of(schedule)
-    body: Schedule = getattr(optim.schedulers, schedule.name)(*arguments)
+    body: Schedule = getattr(schedulers, schedule.name)(*arguments)
     if not schedule.warmup:
         return body
     length = schedule.warmup
-    rise: Schedule = optim.schedulers.linear_schedule(schedule.warmup_init, arguments[0], length)
+    rise: Schedule = schedulers.linear_schedule(schedule.warmup_init, arguments[0], length)
 
     def joined(step: mx.array) -> mx.array:
         # Steps are counted without a sign: below 0 there is nothing.

@@ -74,7 +74,9 @@ class Stepper:
                 gradients = tree_map(lambda a, b: a + b, gradients, carried.gradients)
                 count = count + carried.tokens
             if not update:
-                return StepResult(loss, mx.array(0.0)), Carried(gradients, count)
+                # A sum over an array depends on its layout, and one from a checkpoint is plain.
+                plain = tree_map(mx.contiguous, gradients)
+                return StepResult(loss, mx.array(0.0)), Carried(plain, count)
             gradients = tree_map(lambda g: g / count, gradients)
             norm = _norm(gradients)
             # Whatever is no number must not get into the weights: the rows are looked at next.
@@ -97,6 +99,24 @@ class Stepper:
         result, self.carried = self._compiled(inputs, self.carried, update)
         mx.async_eval(self._state, result, self.carried)
         return result
+
+    def set_learning_rate(self, value: float) -> None:
+        """Use this learning rate from the next update on, in place of a schedule as well."""
+        # Held by the optimizer, a schedule would win against the rate.
+        self._optimizer._schedulers.pop("learning_rate", None)  # noqa: SLF001 (no public way)
+        self._optimizer.learning_rate = value
+        self.rebuild()
+
+    def restore(self, optimizer_state: Any, carried: Carried | None) -> None:
+        """Go on from the optimizer state and the gathered gradients of a checkpoint."""
+        self._optimizer.state = optimizer_state
+        self.carried = carried
+        self.rebuild()
+
+    @property
+    def optimizer_state(self) -> Any:
+        """The tree of the optimizer's state."""
+        return self._optimizer.state
 
     @property
     def state(self) -> list[Any]:

@@ -18,18 +18,23 @@ class Store(Protocol):
     @property
     def is_complete(self) -> bool:
         """Whether every row is there."""
+        ...
 
     def has(self, rows: Sequence[int]) -> bool:
         """Whether these rows are there."""
+        ...
 
     def put(self, rows: Sequence[int], hidden: mx.array) -> None:
         """Keep the rows of a batch, given padded as [rows, length, width]."""
+        ...
 
     def take(self, rows: Sequence[int], length: int) -> mx.array:
         """A batch of rows, padded to [rows, length, width]."""
+        ...
 
     def close(self) -> None:
         """Let them go."""
+        ...
 
 
 class MemoryStore:

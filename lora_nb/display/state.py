@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from lora_nb.runs.events import (
     CheckpointSaved,
@@ -19,13 +20,19 @@ from lora_nb.runs.events import (
     Notice,
     Progress,
     Record,
+    Resumed,
+    Resuming,
     Started,
     TestLoss,
     TrainLoss,
+    Uploaded,
+    UploadListed,
     ValidLoss,
 )
 
 __all__ = ["RunState", "state_of"]
+
+Told = TypeVar("Told", TrainLoss, ValidLoss)
 
 
 @dataclass
@@ -38,17 +45,29 @@ class RunState:
     progress: Progress | None = None
     train: TrainLoss | None = None
     valid: ValidLoss | None = None
-    best: ValidLoss | None = None
     test: TestLoss | None = None
     saved: ModelSaved | None = None
     fidelity: Fidelity | None = None
     gguf: GgufSaved | None = None
+    listed: UploadListed | None = None
+    uploaded: Uploaded | None = None
     ended: Ended | None = None
     paused: bool = False
     checkpoints: list[CheckpointSaved] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     train_losses: dict[int, float] = field(default_factory=dict)
-    valid_losses: dict[int, float] = field(default_factory=dict)
+    valids: dict[int, ValidLoss] = field(default_factory=dict)
+
+    @property
+    def valid_losses(self) -> dict[int, float]:
+        """Validation losses by step."""
+        return {step: event.loss for step, event in self.valids.items()}
+
+    @property
+    def best(self) -> ValidLoss | None:
+        """The validation of the lowest loss, the first one of several."""
+        finite = [event for event in self.valids.values() if math.isfinite(event.loss)]
+        return min(finite, key=lambda event: event.loss, default=None)
 
     @property
     def planned(self) -> int:
@@ -87,6 +106,9 @@ class RunState:
         if isinstance(event, ControlAnswered):
             self._answered(event)
             return
+        if isinstance(event, Resuming | Resumed):
+            self._resume(event)
+            return
         if self._stage(event) or self._loss(event):
             self.progress = None
 
@@ -97,6 +119,17 @@ class RunState:
     def _answered(self, event: ControlAnswered) -> None:
         if (event.request, event.answer) in (("pause", "paused"), ("resume", "resumed")):
             self.paused = event.answer == "paused"
+
+    def _resume(self, event: Resuming | Resumed) -> None:
+        self.ended = None
+        if isinstance(event, Resuming):
+            return
+        step, reported = event.step, event.reported
+        self.train_losses = {at: loss for at, loss in self.train_losses.items() if at <= reported}
+        self.valids = {at: event for at, event in self.valids.items() if at <= step}
+        self.checkpoints = [saved for saved in self.checkpoints if saved.step <= step]
+        self.train = _up_to(reported, self.train)
+        self.valid = _up_to(step, self.valid)
 
     def _stage(self, event: Event) -> bool:
         match event:
@@ -114,6 +147,10 @@ class RunState:
                 self.gguf = event
             case Fidelity():
                 self.fidelity = event
+            case UploadListed():
+                self.listed = event
+            case Uploaded():
+                self.uploaded = event
             case Ended():
                 self.ended = event
             case _:
@@ -135,9 +172,11 @@ class RunState:
 
     def _valid(self, event: ValidLoss) -> None:
         self.valid = event
-        self.valid_losses[event.step] = event.loss
-        if math.isfinite(event.loss) and (self.best is None or event.loss < self.best.loss):
-            self.best = event
+        self.valids[event.step] = event
+
+
+def _up_to(step: int, told: Told | None) -> Told | None:
+    return told if told is not None and told.step <= step else None
 
 
 def state_of(records: Iterable[Record]) -> RunState:

@@ -19,6 +19,7 @@ __all__ = [
     "ADAPTER_WEIGHTS",
     "PEFT_WEIGHTS",
     "base_of",
+    "check_free",
     "find_adapter",
     "is_adapter",
     "run_of",
@@ -67,9 +68,18 @@ def find_adapter(name: str, option: str = "adapter_path") -> Path:
         run = store.find(name)
     except LoraError as problem:
         raise LoraError(f"{option}: {name} does not exist. {problem}") from None
-    if run.adapter_path is None:
+    found = _best_of_sweep(run) if run.verb == "sweep" else run.adapter_path
+    if found is None:
         raise LoraError(f"{option}: {run.name} has saved no adapter (status: {run.status}).")
-    return run.adapter_path
+    return found
+
+
+def _best_of_sweep(run: RunFolder) -> Path | None:
+    """The adapter of a sweep's best trial."""
+    from lora_nb.runs.sweep_state import first_of, sweep_state
+
+    first = first_of(sweep_state(run))
+    return first[0].run.adapter_path if first and first[0].run else None
 
 
 def _of_step(name: str, step: int, option: str) -> Path:
@@ -85,24 +95,40 @@ def _of_step(name: str, step: int, option: str) -> Path:
     return there[step]
 
 
+def check_free(folder: Path, run: str | None) -> None:
+    """Raise LoraError if a folder holds an adapter that is not that of the run of this name."""
+    if not is_adapter(folder):
+        return
+    owner = _said_by(folder, "run")
+    if owner is None or owner != run:
+        whose = f"the adapter of the run {owner}" if owner else "an adapter already"
+        raise LoraError(
+            f"adapter_path: {folder} holds {whose}. Give --overwrite to replace it, or another "
+            "folder with --adapter-path."
+        )
+
+
 def base_of(adapter: Path) -> str | None:
     """The model that an adapter was made for, if it says so."""
+    return _said_by(adapter, "model") or _said_by(adapter, "base_model_name_or_path")
+
+
+def _said_by(adapter: Path, key: str) -> str | None:
+    """A text of an adapter's config, or None."""
     try:
         config = json.loads((adapter / ADAPTER_CONFIG).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    if not isinstance(config, dict):
-        return None
-    found = config.get("model") or config.get("base_model_name_or_path")
+    found = config.get(key) if isinstance(config, dict) else None
     return found if isinstance(found, str) and found else None
 
 
 def run_of(adapter: Path) -> RunFolder | None:
     """The training that made an adapter: the run it lies in, or one that has published it."""
     real = adapter.resolve()
-    if store.is_run(real.parent.parent):
-        run = RunFolder(real.parent.parent)
-        return run if _trains(run) else None
+    # Not in the folder of a sweep, where its trials publish.
+    if store.is_run(real.parent.parent) and _trains(run := RunFolder(real.parent.parent)):
+        return run
     weights = real / ADAPTER_WEIGHTS
     if not weights.is_file():
         return None
@@ -121,7 +147,7 @@ def _published_to(folder: Path) -> Iterator[RunFolder]:
 
 def _trains(run: RunFolder) -> bool:
     try:
-        return isinstance(run.config, TrainConfig)
+        return run.verb == "train" and isinstance(run.config, TrainConfig)
     except LoraError:
         return False
 

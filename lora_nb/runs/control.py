@@ -14,13 +14,39 @@ from typing import Any, Literal, get_args
 
 from lora_nb.errors import LoraError
 from lora_nb.runs import lock
-from lora_nb.runs.events import Ended, Started
+from lora_nb.runs.events import Ended, Resuming, Started
 from lora_nb.runs.folder import RunFolder
 from lora_nb.runs.log import EventLog
 
-__all__ = ["Inbox", "Request", "RequestName", "abort", "interrupt", "send"]
+__all__ = [
+    "NO_SAMPLE",
+    "SAMPLE_TOKENS",
+    "Inbox",
+    "Pause",
+    "Request",
+    "RequestName",
+    "abort",
+    "interrupt",
+    "send",
+]
 
-RequestName = Literal["stop", "pause", "resume", "evaluate"]
+NO_SAMPLE = "No sample: "
+"""How the warning begins that tells why a sample could not be generated."""
+SAMPLE_TOKENS = 64
+"""The longest sample in tokens, if nothing else is asked for."""
+
+RequestName = Literal["stop", "pause", "resume", "evaluate", "learning_rate", "sample"]
+# What a pause does to a worker's look for requests: it is waited for, or waited for until there
+# is a wish to carry out, or ignored.
+Pause = Literal["wait", "wishes", "pass"]
+_DOES: dict[RequestName, str] = {
+    "stop": "stop",
+    "pause": "pause",
+    "resume": "resume",
+    "evaluate": "evaluate",
+    "learning_rate": "give another learning rate",
+    "sample": "generate a sample",
+}
 _GRACE_SECONDS = 5.0
 _FORCED = "Ended by force, as it did not answer. Checkpoints before that are kept."
 
@@ -39,7 +65,10 @@ def send(run: RunFolder, name: RequestName, **values: Any) -> None:
     Raises LoraError if the run is over.
     """
     if not run.is_alive:
-        raise LoraError(f"{run.name} is {run.status}: there is no worker to {name}.")
+        more = ""
+        if name == "resume" and run.verb == "train":
+            more = f" `%lora_train --resume {run.name}` goes on from its last checkpoint."
+        raise LoraError(f"{run.name} is {run.status}: there is no worker to {_DOES[name]}.{more}")
     run.control_path.mkdir(exist_ok=True)
     final = run.control_path / f"{time.time_ns():020d}-{name}.json"
     part = final.with_suffix(".part")
@@ -86,9 +115,16 @@ def _worker_pid(run: RunFolder, seconds: float) -> int | None:
     """The worker's process id, waited for: one that has just been started has not told it yet."""
     deadline = time.monotonic() + seconds
     while True:
-        pids = [r.event.pid for r in run.records() if isinstance(r.event, Started)]
-        if pids or not run.is_alive or time.monotonic() > deadline:
-            return pids[-1] if pids else None
+        pid = None
+        for record in run.records():
+            match record.event:
+                case Started(pid=told):
+                    pid = told
+                case Resuming():
+                    # The one before is gone, and its number may be another process's by now.
+                    pid = None
+        if pid is not None or not run.is_alive or time.monotonic() > deadline:
+            return pid
         time.sleep(0.05)
 
 

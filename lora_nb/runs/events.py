@@ -22,16 +22,21 @@ __all__ = [
     "Event",
     "Fidelity",
     "GgufSaved",
+    "LearningRateSet",
     "ModelReady",
     "ModelSaved",
     "Notice",
     "Progress",
     "Record",
+    "Resumed",
+    "Resuming",
     "Sample",
     "Started",
     "Status",
     "TestLoss",
     "TrainLoss",
+    "UploadListed",
+    "Uploaded",
     "ValidLoss",
     "decode",
     "encode",
@@ -166,6 +171,32 @@ class GgufSaved:
 
 
 @dataclass(frozen=True, kw_only=True)
+class UploadListed:
+    """What is about to be uploaded, told before anything is: files with their sizes in bytes.
+
+    `left_out` are files of the folder that are none of a model. A dry run ends here.
+    """
+
+    repo: str
+    private: bool
+    files: dict[str, int]
+    left_out: list[str]
+    dry_run: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Uploaded:
+    """Everything is on the Hub and was compared with the files here; `size` is in bytes."""
+
+    repo: str
+    url: str
+    private: bool
+    commit: str
+    files: int
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Fidelity:
     """How a fused model compares with its base and adapter on rows from `source`.
 
@@ -209,8 +240,36 @@ class ControlAnswered:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LearningRateSet:
+    """From the step after `step` on, this learning rate holds, whatever the config says."""
+
+    step: int
+    value: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resuming:
+    """A run that was over gets a new worker; `changes` says which options are new, in words."""
+
+    changes: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resumed:
+    """What a checkpoint holds is back, and training goes on behind `step`.
+
+    Training losses told after step `reported`, and all else told of steps after `step`, are void:
+    they come again. So do learning rates that were set then, if `keeps_rates`.
+    """
+
+    step: int
+    reported: int
+    keeps_rates: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
 class Ended:
-    """The last event of a run. A run whose lock is free without one has crashed.
+    """The last event of a run, unless it is resumed. Without one and its lock free it has crashed.
 
     `early` says why a run is completed before all of its steps: it was told to give up waiting.
     """
@@ -236,8 +295,13 @@ Event = (
     | ModelSaved
     | Fidelity
     | GgufSaved
+    | UploadListed
+    | Uploaded
     | Sample
     | ControlAnswered
+    | LearningRateSet
+    | Resuming
+    | Resumed
     | Ended
 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,31 +15,61 @@ from lora_nb.config import (
     DataConfig,
     FitConfig,
     FuseConfig,
+    SweepConfig,
     TestConfig,
     TrainConfig,
+    UploadConfig,
     load,
 )
 from lora_nb.errors import LoraError
 from lora_nb.runs import lock, log
-from lora_nb.runs.events import CheckpointSaved, ControlAnswered, Ended, Record, Started, Status
+from lora_nb.runs.events import (
+    CheckpointSaved,
+    ControlAnswered,
+    Ended,
+    Record,
+    Resuming,
+    Started,
+    Status,
+)
 
-__all__ = ["Checkpoint", "RunConfig", "RunFolder", "RunStatus", "Verb"]
+__all__ = [
+    "KINDS",
+    "NEXT_WORKER",
+    "Checkpoint",
+    "RunConfig",
+    "RunFolder",
+    "RunStatus",
+    "Verb",
+]
 
 RunConfig = (
-    TrainConfig | FitConfig | TestConfig | DataConfig | ConvertConfig | FuseConfig | CompareConfig
+    TrainConfig
+    | SweepConfig
+    | FitConfig
+    | TestConfig
+    | DataConfig
+    | ConvertConfig
+    | FuseConfig
+    | CompareConfig
+    | UploadConfig
 )
-Verb = Literal["train", "fit", "test", "data", "convert", "fuse", "compare"]
+Verb = Literal["train", "sweep", "fit", "test", "data", "convert", "fuse", "compare", "upload"]
+NEXT_WORKER = "lora_nb: the run goes on in a new worker\n"
+"""The line that parts what two workers of a run have printed."""
 RunStatus = Literal["starting", "running", "paused", "crashed"] | Status
 
 KINDS: dict[str, type[RunConfig]] = {
-    # Before train, whose options it has.
+    # Before train, whose options they have.
     "fit": FitConfig,
+    "sweep": SweepConfig,
     "train": TrainConfig,
     "test": TestConfig,
     "data": DataConfig,
     "convert": ConvertConfig,
     "fuse": FuseConfig,
     "compare": CompareConfig,
+    "upload": UploadConfig,
 }
 
 
@@ -84,6 +114,11 @@ class RunFolder:
         return self.path / "worker.log"
 
     @property
+    def exit_path(self) -> Path:
+        """The exit status of the worker, if its launcher has seen it."""
+        return self.path / "exit"
+
+    @property
     def control_path(self) -> Path:
         """Requests to the worker."""
         return self.path / "control"
@@ -108,6 +143,16 @@ class RunFolder:
         """What each of several models has answered."""
         return self.path / "comparison.json"
 
+    @property
+    def sweep_path(self) -> Path:
+        """Which runs are the trials of a sweep."""
+        return self.path / "sweep.json"
+
+    @property
+    def notes_path(self) -> Path:
+        """What somebody has noted about the run, and its tags."""
+        return self.path / "notes.json"
+
     @cached_property
     def about(self) -> dict[str, Any]:
         """`run.json`: the verb, when and where the run was started."""
@@ -125,22 +170,10 @@ class RunFolder:
         verb: Verb = self.about["verb"]
         return verb
 
-    @cached_property
+    @property
     def config(self) -> RunConfig:
-        """The recorded config."""
-        if self.verb == "train":
-            return load(TrainConfig, file=self.config_path)
-        if self.verb == "fit":
-            return load(FitConfig, file=self.config_path)
-        if self.verb == "test":
-            return load(TestConfig, file=self.config_path)
-        if self.verb == "convert":
-            return load(ConvertConfig, file=self.config_path)
-        if self.verb == "fuse":
-            return load(FuseConfig, file=self.config_path)
-        if self.verb == "compare":
-            return load(CompareConfig, file=self.config_path)
-        return load(DataConfig, file=self.config_path)
+        """The recorded config; that of a resumed run is its newest."""
+        return _config_of(self.verb, self.config_path, _changed(self.config_path))
 
     def config_items(self) -> dict[str, str]:
         """The recorded options in words, those without a value left out."""
@@ -154,8 +187,9 @@ class RunFolder:
     @property
     def ended(self) -> Ended | None:
         """The last event of a run that has told its end, else None."""
-        ends = [record.event for record in self.records() if isinstance(record.event, Ended)]
-        return ends[-1] if ends else None
+        records = self.records()
+        last = records[-1].event if records else None
+        return last if isinstance(last, Ended) else None
 
     @property
     def is_alive(self) -> bool:
@@ -176,17 +210,22 @@ class RunFolder:
                     return ended
                 case ControlAnswered(request="pause", answer="paused") if alive:
                     return "paused"
-                case ControlAnswered(request="resume", answer="resumed") | Started():
+                case Resuming() if alive:
+                    return "starting"
+                case ControlAnswered(request="resume", answer="resumed") | Started() | Resuming():
                     return status
         return status
 
     @property
     def checkpoints(self) -> list[Checkpoint]:
         """The checkpoints that are there, oldest first."""
-        saved = [r.event for r in self.records() if isinstance(r.event, CheckpointSaved)]
+        # A resumed run may have saved a step twice; the later one is what is there.
+        saved = {
+            r.event.step: r.event for r in self.records() if isinstance(r.event, CheckpointSaved)
+        }
         return [
-            Checkpoint(event.step, self.path / event.path, event.best)
-            for event in saved
+            Checkpoint(step, self.path / event.path, event.best)
+            for step, event in sorted(saved.items())
             if (self.path / event.path).is_dir()
         ]
 
@@ -197,9 +236,42 @@ class RunFolder:
         return checkpoints[-1].path if checkpoints else None
 
     def log_tail(self, lines: int = 20) -> str:
-        """The last lines that the worker printed."""
+        """The last lines that the worker printed, none of those of a worker before it."""
         try:
             text = self.log_path.read_text(encoding="utf-8", errors="replace")
         except OSError:
             return ""
+        text = text.rpartition(NEXT_WORKER)[2]
         return "\n".join(text.splitlines()[-lines:])
+
+
+def _changed(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+@lru_cache(maxsize=512)
+def _config_of(verb: Verb, path: Path, _changed: int) -> RunConfig:
+    """The config in a file, read anew when that has changed."""
+    # One call for each kind, since a type variable stands for one of them, not for their union.
+    match verb:
+        case "train":
+            return load(TrainConfig, file=path)
+        case "sweep":
+            return load(SweepConfig, file=path)
+        case "fit":
+            return load(FitConfig, file=path)
+        case "test":
+            return load(TestConfig, file=path)
+        case "convert":
+            return load(ConvertConfig, file=path)
+        case "fuse":
+            return load(FuseConfig, file=path)
+        case "compare":
+            return load(CompareConfig, file=path)
+        case "upload":
+            return load(UploadConfig, file=path)
+        case "data":
+            return load(DataConfig, file=path)

@@ -8,25 +8,39 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from lora_nb.config import DataConfig, as_yaml
+from lora_nb.config import DataConfig, TrainConfig, UploadConfig, as_yaml
 from lora_nb.errors import LoraError
 from lora_nb.redact import redacted
 from lora_nb.runs import lock, store
+from lora_nb.runs.adapters import check_free
+from lora_nb.runs.death import note_exit, oom_kills
 from lora_nb.runs.environment import worker_environment
-from lora_nb.runs.folder import KINDS, RunConfig, RunFolder
+from lora_nb.runs.events import Resuming
+from lora_nb.runs.folder import KINDS, NEXT_WORKER, RunConfig, RunFolder
+from lora_nb.runs.log import EventLog
+from lora_nb.runs.whole_file import write_whole
 
-__all__ = ["create", "start"]
+__all__ = ["create", "resume", "start"]
 
 
-def start(config: RunConfig, base: Path | None = None) -> RunFolder:
+def start(
+    config: RunConfig,
+    base: Path | None = None,
+    *,
+    made: Callable[[RunFolder], None] = lambda run: None,
+) -> RunFolder:
     """Start a run and return at once; its worker outlives this process.
 
+    `made` is called with the run when its folder is there, before its worker is started.
     Raises LoraError if the folder can't be made or the worker can't be started.
     """
+    _check_place(config, Path.cwd(), None)
     run = create(config, base)
+    made(run)
     held = lock.take(run.lock_path)
     if held is None:
         raise LoraError(f"{run.path} is already worked on by another process.")
@@ -35,6 +49,45 @@ def start(config: RunConfig, base: Path | None = None) -> RunFolder:
     finally:
         os.close(held)
     return run
+
+
+def resume(run: RunFolder, config: TrainConfig, changes: str = "") -> None:
+    """Let a training or a sweep that is over go on in a new worker, from where it was.
+
+    `changes` says which options of `config` are new. Raises LoraError if a worker lives.
+    """
+    home = _home_of(run)
+    _check_place(config, home, run.name)
+    held = lock.take(run.lock_path)
+    if held is None:
+        raise LoraError(f"{run.path} is already worked on by another process.")
+    try:
+        # What was asked of the worker before is not for this one.
+        for path in (*run.control_path.glob("*.json"), run.exit_path):
+            path.unlink(missing_ok=True)
+        write_whole(run.config_path, as_yaml(config))
+        with EventLog(run.events_path) as log:
+            log.write(Resuming(changes=changes), durable=True)
+        _spawn(run, held, folder=home)
+    except OSError as problem:
+        raise LoraError(f"{run.path} can't be written to: {problem.strerror}.") from None
+    finally:
+        os.close(held)
+
+
+def _check_place(config: RunConfig, home: Path, run: str | None) -> None:
+    """Raise LoraError if the adapter would take the place of another run's."""
+    # Configs of other verbs have its options, too, but write no adapter.
+    if type(config) is TrainConfig and not config.overwrite:
+        check_free(home / Path(config.adapter_path).expanduser(), run)
+
+
+def _home_of(run: RunFolder) -> Path:
+    """Where the run was started: relative paths of its config count from there."""
+    folder = Path(str(run.about.get("folder") or "."))
+    if not folder.is_dir():
+        raise LoraError(f"{run.name} was started in {folder}, which is not there any more.")
+    return folder
 
 
 def create(config: RunConfig, base: Path | None = None) -> RunFolder:
@@ -50,6 +103,7 @@ def create(config: RunConfig, base: Path | None = None) -> RunFolder:
             "started": time.time(),
             "folder": str(Path.cwd()),
             "version": _version(),
+            "oom_kills": oom_kills(),
         }
         _write(path / "run.json", json.dumps(about, indent=1))
     except OSError as problem:
@@ -60,9 +114,13 @@ def create(config: RunConfig, base: Path | None = None) -> RunFolder:
     return RunFolder(path)
 
 
-def _spawn(run: RunFolder, held: int) -> None:
+def _spawn(run: RunFolder, held: int, folder: Path | None = None) -> None:
     environment = worker_environment(dict(os.environ)) | {lock.LOCK_FD: str(held)}
-    with run.log_path.open("wb") as output:
+    # A worker that goes on adds to what the one before has printed.
+    with run.log_path.open("ab") as output:
+        if output.tell():
+            output.write(f"\n{NEXT_WORKER}".encode())
+            output.flush()
         try:
             process = subprocess.Popen(
                 [sys.executable, "-m", "lora_nb.worker", str(run.path)],
@@ -70,20 +128,24 @@ def _spawn(run: RunFolder, held: int) -> None:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=environment,
+                cwd=folder,
                 pass_fds=(held,),
                 # Interrupting a cell signals the kernel's whole process group.
                 start_new_session=True,
             )
         except OSError as problem:
             raise LoraError(f"Can't start a worker: {problem.strerror}.") from None
-    _reap(process)
+    _reap(process, run)
 
 
-def _reap(process: subprocess.Popen[bytes]) -> None:
+def _reap(process: subprocess.Popen[bytes], run: RunFolder) -> None:
     """Collect the worker's exit status when it ends, so that it leaves no zombie."""
     import threading
 
-    threading.Thread(target=process.wait, daemon=True, name="lora_nb-reap").start()
+    def wait() -> None:
+        note_exit(run, process.wait())
+
+    threading.Thread(target=wait, daemon=True, name="lora_nb-reap").start()
 
 
 def _new_folder(base: Path, name: str) -> Path:
@@ -100,7 +162,8 @@ def _new_folder(base: Path, name: str) -> Path:
 def _name_of(config: RunConfig, verb: str) -> str:
     if not isinstance(config, DataConfig) and config.name:
         return config.name
-    texts = (config.model, getattr(config, "data", None))
+    subject = config.upload_repo if isinstance(config, UploadConfig) else config.model
+    texts = (subject, getattr(config, "data", None))
     parts = dict.fromkeys(_tail(redacted(text)) for text in texts if text)
     name = "-".join([*parts, *([] if verb == "train" else [verb])])
     return name[:48].strip("-") or verb

@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 
 from lora_nb.errors import LoraError, did_you_mean
-from lora_nb.runs.folder import RunFolder
+from lora_nb.runs.folder import RunFolder, Verb
 
-__all__ = ["all_runs", "find", "is_run", "root"]
+__all__ = ["all_runs", "does", "find", "is_run", "root"]
 
 
 def root() -> Path:
@@ -19,6 +19,14 @@ def root() -> Path:
 def is_run(path: Path) -> bool:
     """Whether a folder holds a run."""
     return (path / "run.json").is_file()
+
+
+def does(run: RunFolder, verb: Verb) -> bool:
+    """Whether a run is of this verb; a damaged one is of none."""
+    try:
+        return run.verb == verb
+    except LoraError:
+        return False
 
 
 def all_runs(base: Path | None = None) -> list[RunFolder]:

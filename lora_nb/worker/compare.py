@@ -15,7 +15,6 @@ from mlx_lm.tokenizer_utils import TokenizerWrapper
 
 from lora_nb.config import CompareConfig, GenerateConfig, ModelOptions, TestConfig
 from lora_nb.core.adapters import put_on
-from lora_nb.core.durable import replace_file
 from lora_nb.core.generate import generate
 from lora_nb.core.load import find_model, load_base, load_words
 from lora_nb.data.faults import RowError
@@ -26,6 +25,7 @@ from lora_nb.errors import LoraError
 from lora_nb.export.fidelity import Rows, measure
 from lora_nb.runs.adapters import base_of, find_adapter, is_adapter, run_of
 from lora_nb.runs.events import Ended, Progress
+from lora_nb.runs.whole_file import write_whole
 from lora_nb.worker.rows import SomeRows, data_options, read_some, template_of
 from lora_nb.worker.session import Session
 
@@ -95,7 +95,7 @@ def compare(session: Session) -> Ended:
         ],
     }
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    replace_file(session.run.comparison_path, lambda part: part.write_text(text, encoding="utf-8"))
+    write_whole(session.run.comparison_path, text)
     return Ended(status="completed", message=f"{len(contenders)} contenders on {len(shown)} rows.")
 
 

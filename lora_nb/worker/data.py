@@ -11,6 +11,7 @@ from lora_nb.data.survey import open_all
 from lora_nb.data.templates import resolve_template
 from lora_nb.errors import LoraError
 from lora_nb.runs.events import Ended, Progress
+from lora_nb.runs.whole_file import write_whole
 from lora_nb.worker.session import Session
 
 __all__ = ["look_through"]
@@ -39,8 +40,6 @@ def look_through(session: Session) -> Ended:
         vocab=model_config.get("vocab_size"),
         progress=progress,
     )
-    part = session.run.report_path.with_suffix(".part")
-    part.write_text(found.to_json(), encoding="utf-8")
-    part.rename(session.run.report_path)
+    write_whole(session.run.report_path, found.to_json())
     rows = sum(split.rows for split in found.splits.values())
     return Ended(status="completed", message=f"{rows} rows in {len(found.splits)} splits.")

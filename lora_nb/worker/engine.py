@@ -56,6 +56,8 @@ class _Desk:
     output: TextIO
     waiting: queue.Queue[Message | None] = field(default_factory=queue.Queue)
     cancelled: set[int] = field(default_factory=set)
+    is_deserted: bool = False
+    """Whether the input has ended, so that nobody waits for an answer any more."""
 
     def listen(self) -> None:
         for line in self.input:
@@ -64,6 +66,7 @@ class _Desk:
                 self.cancelled.add(message["id"])
             else:
                 self.waiting.put(message)
+        self.is_deserted = True
         self.waiting.put(None)
 
     def answer(self, number: int, kind: str, **values: Any) -> None:
@@ -142,7 +145,7 @@ def _generate(
         for piece in generate(loaded.model, tokenizer, config, template):
             if piece.text:
                 desk.answer(number, "piece", label=label, text=piece.text)
-            if number in desk.cancelled:
+            if number in desk.cancelled or desk.is_deserted:
                 desk.answer(number, "done", label=label, stats={"finish_reason": "interrupted"})
                 break
             if piece.finish_reason is not None:

@@ -23,6 +23,7 @@ from lora_nb.runs.cache import cache_folder
 from lora_nb.runs.events import Ended, Progress
 from lora_nb.runs.fit_result import FitResult
 from lora_nb.runs.folder import RunFolder
+from lora_nb.runs.whole_file import write_whole
 from lora_nb.worker.model import load_for, make_tunable
 from lora_nb.worker.prepare import Ready, make_ready
 from lora_nb.worker.session import Session, StoppedEarlyError
@@ -73,9 +74,7 @@ def fit(session: Session) -> Ended:
         candidates=candidates(probed, config, limit),
         notes=_notes(probed),
     )
-    part = session.run.report_path.with_suffix(".part")
-    part.write_text(result.to_json(), encoding="utf-8")
-    part.rename(session.run.report_path)
+    write_whole(session.run.report_path, result.to_json())
     return Ended(status="completed", message=result.verdict())
 
 

@@ -9,7 +9,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,10 +18,12 @@ from types import FrameType
 from lora_nb.core.watchdog import set_farewell
 from lora_nb.errors import LoraError
 from lora_nb.runs import blas, lock
-from lora_nb.runs.control import Inbox, Request
-from lora_nb.runs.events import ControlAnswered, Ended, Event, Notice, Started
+from lora_nb.runs.control import Inbox, Pause, Request
+from lora_nb.runs.death import MEMORY_ADVICE
+from lora_nb.runs.events import ControlAnswered, Ended, Event, Notice, Resuming, Started
 from lora_nb.runs.folder import RunFolder
 from lora_nb.runs.log import EventLog
+from lora_nb.worker.wishes import promise_of, wrong_with
 
 __all__ = ["Aborted", "Session", "StoppedEarlyError", "work"]
 
@@ -46,7 +48,10 @@ class Session:
     log: EventLog
     inbox: Inbox
     stopping: bool = False
-    evaluate: bool = False
+    trains: bool = False
+    paused: bool = False
+    _paused_until: float = 0.0
+    pending: list[Request] = field(default_factory=list)
 
     def emit(self, event: Event) -> None:
         """Append an event to the run's log."""
@@ -60,52 +65,64 @@ class Session:
         """Record something worth knowing."""
         self.emit(Notice(level="info", message=message))
 
-    def stop_wanted(self, step: int = 0) -> bool:
-        """Whether to stop. Answers the requests that have come; a pause waits in here."""
-        for request in self.inbox.take():
-            self._answer(request, step)
+    def stop_wanted(self, step: int = 0, *, pause: Pause = "wait") -> bool:
+        """Whether to stop. Answers the requests that have come; a pause waits in here.
+
+        With `wishes` it returns in the midst of a pause, too, if there is one to carry out, and
+        with `pass` at once: what is done in a pause is not to wait for its end.
+        """
+        self._answer_all(step)
+        while self.paused and not self.stopping and pause != "pass":
+            if pause == "wishes" and self.pending:
+                break
+            if time.monotonic() > self._paused_until:
+                self.warn("The run was paused for an hour, so it is stopped and saved.")
+                self.stopping = True
+            time.sleep(0.1)
+            self._answer_all(step)
         return self.stopping
 
-    def evaluation_wanted(self) -> bool:
-        """Whether a validation was asked for since the last call."""
-        wanted, self.evaluate = self.evaluate, False
+    def wishes(self) -> list[Request]:
+        """What was asked of the training since the last call, in its order."""
+        wanted, self.pending = self.pending, []
         return wanted
+
+    @property
+    def resumes(self) -> bool:
+        """Whether this worker goes on with what an earlier one has left."""
+        return any(isinstance(record.event, Resuming) for record in self.run.records())
 
     def checkpoint_if_stopped(self) -> None:
         """Raise StoppedEarlyError if a stop is wanted, for stages that have nothing to save."""
         if self.stop_wanted():
             raise StoppedEarlyError
 
+    def _answer_all(self, step: int) -> None:
+        for request in self.inbox.take():
+            self._answer(request, step)
+
     def _answer(self, request: Request, step: int) -> None:
         match request.name:
             case "stop":
                 self.stopping = True
                 self._reply(request, "stopping", step)
-            case "evaluate":
-                self.evaluate = True
-                self._reply(request, "validating after this step", step)
             case "resume":
-                self._reply(request, "not paused", step)
+                self._reply(request, "resumed" if self.paused else "not paused", step)
+                self.paused = False
             case "pause":
+                if not self.paused:
+                    self._paused_until = time.monotonic() + _PAUSE_LIMIT_SECONDS
+                self.paused = True
                 self._reply(request, "paused", step)
-                self._wait_in_pause(step)
+            case _:
+                self._steer(request, step)
 
-    def _wait_in_pause(self, step: int) -> None:
-        deadline = time.monotonic() + _PAUSE_LIMIT_SECONDS
-        while time.monotonic() < deadline:
-            for request in self.inbox.take():
-                if request.name == "resume":
-                    self._reply(request, "resumed", step)
-                    return
-                if request.name == "pause":
-                    self._reply(request, "paused", step)
-                else:
-                    self._answer(request, step)
-            if self.stopping:
-                return
-            time.sleep(0.1)
-        self.warn("The run was paused for an hour, so it is stopped and saved.")
-        self.stopping = True
+    def _steer(self, request: Request, step: int) -> None:
+        """Keep a wish for the training, or say what is wrong with it."""
+        problem = wrong_with(request) if self.trains else "refused: this run trains nothing"
+        if problem is None:
+            self.pending.append(request)
+        self._reply(request, problem or promise_of(request, step), step)
 
     def _reply(self, request: Request, answer: str, step: int) -> None:
         self.emit(ControlAnswered(request=request.name, answer=answer, step=step))
@@ -121,7 +138,8 @@ def work(run: RunFolder) -> int:
         held = lock.take(run.lock_path)
     if held is None:
         raise LoraError(f"{run.path} is already worked on by another process.")
-    if run.events_path.exists():
+    records = run.records()
+    if run.events_path.exists() and not (records and isinstance(records[-1].event, Resuming)):
         raise LoraError(f"{run.path} has been worked on before (status: {run.status}).")
     started = time.monotonic()
     with EventLog(run.events_path) as log:
@@ -158,10 +176,7 @@ def _ended(session: Session, started: float) -> Ended:
     return dataclasses.replace(ended, seconds=round(time.monotonic() - started, 3))
 
 
-_OUT_OF_MEMORY = (
-    "Out of memory. Try a smaller batch_size, fewer num_layers, grad_checkpoint, a smaller "
-    "max_seq_length, or a quantised model."
-)
+_OUT_OF_MEMORY = f"Out of memory. {MEMORY_ADVICE}"
 
 
 def _unexpected(run: RunFolder, problem: Exception) -> str:
@@ -196,7 +211,9 @@ _WORK = {
     "fit": ("lora_nb.worker.fit", "fit"),
     "convert": ("lora_nb.worker.convert", "convert"),
     "fuse": ("lora_nb.worker.fuse", "fuse"),
+    "upload": ("lora_nb.worker.upload", "upload"),
     "compare": ("lora_nb.worker.compare", "compare"),
+    "sweep": ("lora_nb.worker.sweep", "sweep"),
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lora_nb.config import TrainConfig
-from lora_nb.core.checkpoint import CheckpointWriter
+from lora_nb.core.checkpoint import CheckpointWriter, NotPublishedError
 from lora_nb.core.evaluate import Evaluator
 from lora_nb.core.forward import Forward
 from lora_nb.core.load import Loaded
@@ -20,6 +20,8 @@ from lora_nb.worker.fit import check_fit
 from lora_nb.worker.model import load_for, make_tunable
 from lora_nb.worker.prepare import Ready, make_ready
 from lora_nb.worker.reporting import open_reporters
+from lora_nb.worker.resume import Identity, go_on, saved_of
+from lora_nb.worker.sampling import Sampler
 from lora_nb.worker.session import Session, StoppedEarlyError
 from lora_nb.worker.test import evaluate_test
 
@@ -31,13 +33,16 @@ def train(session: Session) -> Ended:
     config = session.run.config
     if not isinstance(config, TrainConfig):
         raise LoraError("This run's config.yaml is no train config.")
+    session.trains = True
+    saved = saved_of(session) if session.resumes else None
     emit = open_reporters(session, config)
     ready = make_ready(session, config, ["train", *(["test"] if config.test else [])])
     optimizer = make_optimizer(config)
     writer = CheckpointWriter(
         session.run.checkpoints_path,
         Path(config.adapter_path).expanduser(),
-        {},
+        {"run": session.run.name},
+        overwrite=config.overwrite,
         only_best=config.publish == "best",
         keep=config.keep_checkpoints,
         template=ready.template.text if ready.template.origin == "file" else None,
@@ -45,7 +50,11 @@ def train(session: Session) -> Ended:
     writer.prepare()
     _check_validated(config, ready)
 
-    check_fit(session, config, ready)
+    identity = Identity.of(ready)
+    if saved is not None:
+        identity.compare(session, saved)
+    else:
+        check_fit(session, config, ready)
 
     def fit_out(loaded: Loaded) -> None:
         writer.described.update(make_tunable(loaded, config))
@@ -54,13 +63,16 @@ def train(session: Session) -> Ended:
     wire_memory()
 
     def save(step: int, best: bool) -> None:
-        state = {"best": trainer.best.as_state(), "seed": config.seed}
-        state |= {"trained_tokens": trainer.meter.trained_tokens}
-        path = writer.save(
-            step, loaded.model, optimizer, trainer.stepper.carried, state, trainer.best.saved_step
-        )
-        relative = str(path.relative_to(session.run.path))
-        session.emit(CheckpointSaved(step=step, path=relative, best=best))
+        state = trainer.as_state() | identity.as_state()
+        state |= {"seed": config.seed, "learning_rate": config.learning_rate}
+        carried, best_step = trainer.stepper.carried, trainer.best.saved_step
+        told = CheckpointSaved(step=step, path=f"checkpoints/{step:07d}", best=best)
+        try:
+            writer.save(step, loaded.model, optimizer, carried, state, best_step)
+        except NotPublishedError:
+            session.emit(told)
+            raise
+        session.emit(told)
 
     forward, plan = _shortcuts(session, config, loaded, ready)
 
@@ -80,7 +92,10 @@ def train(session: Session) -> Ended:
         requests=session,
         forward=forward,
         after_step=after_step,
+        sample=Sampler(session, config, ready, loaded, lambda: _is_whole(plan)),
     )
+    if session.resumes:
+        go_on(session, trainer, saved)
     outcome = trainer.run()
     if config.test and outcome.status == "completed":
         _test(session, Evaluator(loaded.model, forward), ready, config)
@@ -109,6 +124,10 @@ def _shortcuts(
         return forward, None
     session.inform(plan.note)
     return forward, plan
+
+
+def _is_whole(plan: TrunkPlan | None) -> bool:
+    return plan is None or not plan.trunk.released
 
 
 def _test(session: Session, evaluator: Evaluator, ready: Ready, config: TrainConfig) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import signal
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -130,3 +133,25 @@ def test_it_does_not_outlive_a_parent_that_is_killed(model: Path) -> None:
     orphan = int(parent.stdout)
     until(lambda: not psutil.pid_exists(orphan), "an orphaned engine to end", 20)
     assert orphan > 0
+
+
+@pytest.mark.timeout(20)
+def test_an_answer_without_any_text_ends_when_nobody_waits_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from lora_nb.core.generate import Answer
+    from lora_nb.worker import engine as worker
+
+    def silent(*_: object) -> Iterator[Answer]:
+        while True:
+            yield Answer("")
+
+    monkeypatch.setattr(worker, "generate", silent)
+    monkeypatch.setattr(worker, "resolve_template", lambda *_: None)
+    memory = SimpleNamespace(
+        ready=lambda *_, **__: (SimpleNamespace(model=None), SimpleNamespace(eos_token_ids=set()))
+    )
+    desk = worker._Desk(io.StringIO(""), io.StringIO())
+    desk.listen()
+    worker._generate(desk, memory, 1, GenerateConfig(prompt="hi"), "base")  # type: ignore[arg-type]
+    assert "interrupted" in desk.output.getvalue()  # type: ignore[attr-defined]

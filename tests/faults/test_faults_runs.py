@@ -19,6 +19,7 @@ from lora_nb import api
 from lora_nb.errors import LoraError
 from lora_nb.runs import attach, control, lock, store
 from lora_nb.runs.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS
+from lora_nb.runs.death import MEMORY_ADVICE
 from lora_nb.runs.events import (
     CheckpointSaved,
     ControlAnswered,
@@ -155,7 +156,8 @@ def test_watching_a_worker_that_is_killed_raises(
         lora_nb.train(**options)
     run = store.find()
     assert str(caught.value).startswith(
-        f"The worker of {run.name} is gone without a word (killed?)."
+        f"The worker of {run.name} was killed. The system does so when memory runs out, if nobody "
+        f"else has. {MEMORY_ADVICE}"
     )
     assert run.status == "crashed"
 
@@ -197,6 +199,7 @@ def test_an_adapter_is_not_replaced_by_one_that_went_too_far(
         lora_nb.train(
             **options_for(home, optimizer="sgd", learning_rate=1e39, save_every=1),
             adapter_path=adapters,
+            overwrite=True,
         )
     run = store.find()
     assert run.status == "failed"

@@ -38,7 +38,7 @@ def test_generation_and_test_use_the_template_of_the_training(
     tested = lora_nb.test(**usual).test
     assert tested is not None
 
-    lora_nb.train(**usual, iters=2, batch_size=2, val_batches=0)
+    lora_nb.train(**usual, iters=2, batch_size=2, val_batches=0, overwrite=True)
     assert template_of(adapters) is None
     again = lora_nb.test(**usual).test
     assert again is not None

@@ -22,6 +22,7 @@ from lora_nb.core.trees import value_of
 from lora_nb.data.batches import collate
 from lora_nb.data.prepare import Prepared
 from lora_nb.data.tokens import Encoded
+from lora_nb.runs.control import Pause, Request
 from lora_nb.runs.events import Event, TrainLoss, ValidLoss
 from tests.tiny import VOCAB
 
@@ -120,19 +121,20 @@ class Outside:
     """Wishes by step, and what was told and saved."""
 
     stop_at: int | None = None
-    evaluate_at: set[int] = field(default_factory=set)
+    asked: dict[int, list[Request]] = field(default_factory=dict)
+    paused: bool = False
     at_step: Callable[[int], None] = lambda step: None
     events: list[Event] = field(default_factory=list)
     saved: list[tuple[int, bool]] = field(default_factory=list)
     now: int = 0
 
-    def stop_wanted(self, step: int) -> bool:
+    def stop_wanted(self, step: int, *, pause: Pause = "wait") -> bool:
         self.now = step
         self.at_step(step)
         return self.stop_at is not None and step >= self.stop_at
 
-    def evaluation_wanted(self) -> bool:
-        return self.now + 1 in self.evaluate_at
+    def wishes(self) -> list[Request]:
+        return self.asked.pop(self.now, [])
 
     def save(self, step: int, best: bool) -> None:
         self.saved.append((step, best))

@@ -6,6 +6,7 @@ import dataclasses
 import errno
 import hashlib
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,14 @@ import mlx.optimizers as optim
 import pytest
 
 from lora_nb.core import checkpoint as checkpoints
-from lora_nb.core import durable
 from lora_nb.core.adapters import make_trainable, read_weights
 from lora_nb.core.checkpoint import CheckpointWriter
-from lora_nb.core.durable import replace_file, sha256_of
+from lora_nb.core.durable import sha256_of
 from lora_nb.core.step import Stepper
 from lora_nb.errors import LoraError
+from lora_nb.runs import whole_file
 from lora_nb.runs.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS
+from lora_nb.runs.whole_file import replace_file
 from tests.unit.core.kit import batch_of, config_of, copied, distance, encoded, loaded, stir
 
 
@@ -109,7 +111,7 @@ def full_disk(*_: Any, **__: Any) -> None:
         (checkpoints, "_save_json"),
         (checkpoints, "sync_file"),
         (shutil, "copyfile"),
-        (durable, "sync_file"),
+        (whole_file, "sync_file"),
     ],
 )
 def test_a_full_disk_leaves_the_checkpoint_and_adapter_before(
@@ -200,3 +202,13 @@ def test_only_the_best_is_published(training: Training) -> None:
     published = (training.published / ADAPTER_WEIGHTS).read_bytes()
     assert published == (best / ADAPTER_WEIGHTS).read_bytes()
     assert published != (last / ADAPTER_WEIGHTS).read_bytes()
+
+
+def test_what_killed_writers_left_is_swept_away(training: Training) -> None:
+    killed = training.published / ".999999999-adapters.safetensors"
+    living = training.published / f".{os.getpid()}-adapters.safetensors"
+    users = training.published / ".my-notes"
+    for path in (killed, living, users):
+        path.touch()
+    training.writer.prepare()
+    assert [path.exists() for path in (killed, living, users)] == [False, True, True]

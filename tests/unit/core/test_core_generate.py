@@ -67,6 +67,8 @@ def test_an_answer_ends_after_its_tokens_and_is_the_same_again(model: Path) -> N
     assert [piece.text for piece in first] == [piece.text for piece in second]
     assert first[-1].finish_reason == "length"
     assert first[-1].generation_tokens == 6
+    # One for each token, also where there is no text yet: in between, it can be given up.
+    assert [piece.generation_tokens for piece in first] == [1, 2, 3, 4, 5, 6]
     assert first[-1].prompt_tokens == len(prompt_tokens(tokenizer, config, template))
 
 
@@ -86,6 +88,13 @@ def test_the_prompt_is_what_training_saw(model: Path) -> None:
     assert tokenizer.decode(prompt_tokens(tokenizer, config, template)) == (
         "<|im_start|>system\nbe kind<|im_end|>\n<|im_start|>user\nq?<|im_end|>\n"
         "<|im_start|>assistant\nSELECT"
+    )
+    turns = [{"role": "user", "content": "a?"}, {"role": "assistant", "content": "b."}]
+    talk = GenerateConfig(prompt="q?", system_prompt="be kind", history=turns)
+    assert tokenizer.decode(prompt_tokens(tokenizer, talk, template)) == (
+        "<|im_start|>system\nbe kind<|im_end|>\n<|im_start|>user\na?<|im_end|>\n"
+        "<|im_start|>assistant\nb.<|im_end|>\n<|im_start|>user\nq?<|im_end|>\n"
+        "<|im_start|>assistant\n"
     )
     plain = GenerateConfig(prompt="q?", ignore_chat_template=True)
     assert tokenizer.decode(prompt_tokens(tokenizer, plain, template)) == "q?"

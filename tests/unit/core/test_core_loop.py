@@ -14,6 +14,7 @@ import pytest
 from lora_nb.core.evaluate import Evaluated, Evaluator, perplexity_of
 from lora_nb.core.loop import Outcome, steps_of
 from lora_nb.errors import LoraError
+from lora_nb.runs.control import Request
 from lora_nb.runs.events import Progress
 from tests.unit.core.kit import (
     Outside,
@@ -108,14 +109,13 @@ def test_a_stop_right_after_a_checkpoint_does_not_write_it_again(model: Path) ->
 
 
 @pytest.mark.parametrize("report_every", [1, 100])
-def test_a_validation_that_is_asked_for_comes_after_the_step(
-    report_every: int, model: Path
-) -> None:
+def test_a_validation_that_is_asked_for_comes_at_once(report_every: int, model: Path) -> None:
     config = config_of(iters=4, steps_per_report=report_every, steps_per_eval=100)
     valid = split_of([9] * 2, config, shuffle=False)
-    outside = Outside(evaluate_at={2})
+    outside = Outside(asked={2: [Request("evaluate"), Request("evaluate")]})
     trainer_of(trainable(model, config), config, split_of(LENGTHS, config), outside, valid).run()
     assert [found.step for found in outside.validations] == [0, 2, 4]
+    assert 2 in [step for step, best in outside.saved if best]
 
 
 def test_waiting_in_a_pause_is_no_training_time(model: Path) -> None:

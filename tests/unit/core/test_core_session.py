@@ -42,25 +42,74 @@ def answers(run: RunFolder) -> list[tuple[str, str]]:
 
 
 def test_requests_are_answered_between_two_steps(session: Session) -> None:
+    session.trains = True
     assert session.stop_wanted(1) is False
     ask(session, "resume", "evaluate")
     assert session.stop_wanted(2) is False
-    assert [session.evaluation_wanted(), session.evaluation_wanted()] == [True, False]
+    assert [wish.name for wish in session.wishes()] == ["evaluate"]
+    assert session.wishes() == []
     ask(session, "pause", "pause", "evaluate", "resume")
     assert session.stop_wanted(3) is False
-    assert session.evaluation_wanted()
+    assert [wish.name for wish in session.wishes()] == ["evaluate"]
     ask(session, "stop")
     assert session.stop_wanted(4) is True
     assert session.stop_wanted(5) is True
     assert answers(session.run) == [
         ("resume", "not paused"),
-        ("evaluate", "validating after this step"),
+        ("evaluate", "validating now"),
         ("pause", "paused"),
         ("pause", "paused"),
-        ("evaluate", "validating after this step"),
+        ("evaluate", "validating now"),
         ("resume", "resumed"),
         ("stop", "stopping"),
     ]
+
+
+def test_a_pause_lets_wishes_through(session: Session) -> None:
+    session.trains = True
+    ask(session, "pause")
+    control.send(session.run, "sample", prompt="Hi")
+    assert session.stop_wanted(3, pause="wishes") is False
+    assert session.paused
+    assert [wish.values for wish in session.wishes()] == [{"prompt": "Hi"}]
+    ask(session, "resume")
+    assert session.stop_wanted(3, pause="wishes") is False
+    assert not session.paused
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "answer"),
+    [
+        ("learning_rate", {"value": 2e-5}, "2e-05 from step 8 on"),
+        ("learning_rate", {"value": 0}, "refused: 0 is no learning rate (a number above 0)"),
+        ("learning_rate", {"value": True}, "refused: True is no learning rate (a number above 0)"),
+        ("learning_rate", {"value": "x"}, "refused: 'x' is no learning rate (a number above 0)"),
+        ("learning_rate", {}, "refused: None is no learning rate (a number above 0)"),
+        ("sample", {"prompt": "Hi", "max_tokens": 3}, "generating"),
+        ("sample", {"prompt": " "}, "refused: the prompt is empty"),
+        ("sample", {"prompt": 3}, "refused: the prompt is empty"),
+        (
+            "sample",
+            {"prompt": "Hi", "max_tokens": 0},
+            "refused: max_tokens is 0, not a whole number above 0",
+        ),
+    ],
+)
+def test_wishes_are_promised_or_refused(
+    session: Session, name: RequestName, values: dict[str, Any], answer: str
+) -> None:
+    session.trains = True
+    control.send(session.run, name, **values)
+    session.stop_wanted(7)
+    assert answers(session.run) == [(name, answer)]
+    assert len(session.wishes()) == (0 if answer.startswith("refused") else 1)
+
+
+def test_a_run_that_trains_nothing_can_not_be_steered(session: Session) -> None:
+    ask(session, "evaluate")
+    session.stop_wanted(1)
+    assert answers(session.run) == [("evaluate", "refused: this run trains nothing")]
+    assert session.wishes() == []
 
 
 def test_a_stop_ends_a_pause(session: Session) -> None:

@@ -22,6 +22,7 @@ _VALUES: dict[str, Any] = {
     "bool": True,
     "dict[str, str]": {"a": "b"},
     "dict[str, int]": {"train": 3},
+    "list[str]": ["ü", ""],
     "Literal['info', 'warning']": "warning",
     "Status": "stopped",
 }

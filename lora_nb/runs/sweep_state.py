@@ -1,0 +1,165 @@
+"""Which runs are the trials of a sweep: `sweep.json` in its folder."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lora_nb.config import SweepConfig
+from lora_nb.config.grid import Trial, trials_of
+from lora_nb.errors import LoraError
+from lora_nb.runs import store
+from lora_nb.runs.adapters import check_free
+from lora_nb.runs.events import ValidLoss
+from lora_nb.runs.folder import RunFolder
+from lora_nb.runs.whole_file import write_whole
+
+__all__ = [
+    "ADAPTERS",
+    "SweepState",
+    "TrialRun",
+    "best_of",
+    "check_places",
+    "first_of",
+    "in_words",
+    "keep_runs",
+    "sweep_around",
+    "sweep_state",
+    "sweep_trials",
+]
+
+ADAPTERS = "adapters"
+"""Folder of a sweep's run for what its trials publish, if no other is named."""
+
+
+@dataclass(frozen=True)
+class TrialRun:
+    """A trial and its run; None if it has not been started, or if its run is deleted."""
+
+    trial: Trial
+    run: RunFolder | None
+    was_started: bool
+
+    @property
+    def status(self) -> str:
+        """waiting, deleted, or the status of its run."""
+        if self.run is not None:
+            return self.run.status
+        return "deleted" if self.was_started else "waiting"
+
+
+@dataclass(frozen=True)
+class SweepState:
+    """All trials of a sweep in their order, and the options in which they differ."""
+
+    options: tuple[str, ...]
+    trials: tuple[TrialRun, ...]
+
+    @property
+    def names(self) -> dict[int, str]:
+        """The names of the runs so far, by the number of the trial."""
+        return {each.trial.number: each.run.name for each in self.trials if each.run}
+
+
+def sweep_trials(sweep: RunFolder) -> list[Trial]:
+    """The trials that a sweep was made for. Raises LoraError if it is none."""
+    config = sweep.config
+    if not isinstance(config, SweepConfig):
+        raise LoraError(f"{sweep.name} is no sweep, but a run of %lora_{sweep.verb}.")
+    return trials_of(config, str(sweep.path.absolute() / ADAPTERS))
+
+
+def sweep_state(sweep: RunFolder, trials: Sequence[Trial] | None = None) -> SweepState:
+    """The trials of a sweep (`trials`, if they are at hand) and their runs so far.
+
+    Raises LoraError if it is no sweep, or its files are damaged.
+    """
+    trials = sweep_trials(sweep) if trials is None else trials
+    names = _names(sweep.sweep_path)
+    return SweepState(
+        tuple(trials[0].values) if trials else (),
+        tuple(_with_run(sweep.path.parent, each, names.get(each.name)) for each in trials),
+    )
+
+
+def _with_run(root: Path, trial: Trial, name: str | None) -> TrialRun:
+    there = name is not None and store.is_run(root / name)
+    return TrialRun(trial, RunFolder(root / str(name)) if there else None, name is not None)
+
+
+def check_places(config: SweepConfig) -> None:
+    """Raise LoraError if the adapter of a trial would take the place of another run's."""
+    if config.adapter_path and not config.overwrite:
+        for trial in trials_of(config):
+            check_free(Path(trial.config.adapter_path).expanduser(), None)
+
+
+def keep_runs(sweep: RunFolder, state: SweepState, added: Trial, run: RunFolder) -> None:
+    """Write down that a run is that of a trial. Raises OSError."""
+    names = _names(sweep.sweep_path) | {added.name: run.name}
+    trials: list[dict[str, Any]] = [
+        {"name": each.trial.name, "values": each.trial.values, "run": names.get(each.trial.name)}
+        for each in state.trials
+    ]
+    content = {"format": 1, "options": list(state.options), "trials": trials}
+    write_whole(sweep.sweep_path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+def _names(path: Path) -> dict[str, str]:
+    """The names of runs by those of their trials."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        found = {str(each["name"]): each["run"] for each in values["trials"]}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError, TypeError):
+        raise LoraError(f"{path} can't be read as the trials of a sweep.") from None
+    # The name of a folder beside the sweep's, whatever else may stand there.
+    return {
+        key: name
+        for key, name in found.items()
+        if isinstance(name, str) and name.strip(".") and "/" not in name
+    }
+
+
+def sweep_around(run: RunFolder) -> RunFolder | None:
+    """The living sweep that a run is a trial of, or None."""
+    for other in store.all_runs(run.path.parent):
+        if other.sweep_path.is_file() and other.is_alive:
+            try:
+                names = _names(other.sweep_path).values()
+            except LoraError:
+                continue
+            if run.name in names:
+                return other
+    return None
+
+
+def best_of(run: RunFolder) -> ValidLoss | None:
+    """The validation of a run with the lowest loss, or None."""
+    told = [record.event for record in run.records() if isinstance(record.event, ValidLoss)]
+    finite = [event for event in told if math.isfinite(event.loss)]
+    return min(finite, key=lambda event: event.loss, default=None)
+
+
+def first_of(state: SweepState) -> tuple[TrialRun, float] | None:
+    """The trial with the lowest validation loss among those that have not failed, and that."""
+    found = [
+        (best.loss, each.trial.number, each)
+        for each in state.trials
+        if each.run and each.status != "failed" and (best := best_of(each.run))
+    ]
+    return (min(found)[2], min(found)[0]) if found else None
+
+
+def in_words(values: Mapping[str, Any]) -> str:
+    """The options of a trial as they are told: `learning_rate 0.0001, rank 8`."""
+    return ", ".join(f"{key} {_value(value)}" for key, value in values.items())
+
+
+def _value(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
