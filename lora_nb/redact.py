@@ -5,22 +5,26 @@ from __future__ import annotations
 import functools
 import os
 import re
+from collections.abc import Iterable, Iterator
 
-__all__ = ["MARK", "has_secret", "is_secret_name", "redacted"]
+__all__ = ["MARK", "has_secret", "is_secret_name", "redacted", "secrets_of"]
 
 MARK = "[secret]"
 
-# Tokens of services that can be told by their looks.
+# Tokens of services that can be told by their looks. A group's name says what it finds.
 _LOOKS = re.compile(
     r"""
-    \b hf_[A-Za-z0-9]{20,} | \b api_org_[A-Za-z0-9]{20,}   # Hugging Face
-  | \b sk-[A-Za-z0-9_-]{20,}                               # OpenAI, Anthropic
-  | \b github_pat_[A-Za-z0-9_]{20,} | \b gh[opsru]_[A-Za-z0-9]{20,}
-  | \b glpat-[A-Za-z0-9_-]{16,}                            # GitLab
-  | \b (?:AKIA|ASIA)[0-9A-Z]{16} \b                        # AWS
-  | \b AIza[A-Za-z0-9_-]{30,}                              # Google
-  | \b xox[abeprs]-[A-Za-z0-9-]{10,}                       # Slack
-  | (?<=://) [^\s/@:]* : [^\s/@]+ (?=@)                    # a password in an address
+    (?P<Hugging_Face_token> \b hf_[A-Za-z0-9]{20,} | \b api_org_[A-Za-z0-9]{20,} )
+  | (?P<OpenAI_or_Anthropic_key> \b sk-[A-Za-z0-9_-]{20,} )
+  | (?P<GitHub_token> \b github_pat_[A-Za-z0-9_]{20,} | \b gh[opsru]_[A-Za-z0-9]{20,} )
+  | (?P<GitLab_token> \b glpat-[A-Za-z0-9_-]{16,} )
+  | (?P<AWS_key> \b (?:AKIA|ASIA)[0-9A-Z]{16} \b )
+  | (?P<Google_key> \b AIza[A-Za-z0-9_-]{30,} )
+  | (?P<Slack_token> \b xox[abeprs]-[A-Za-z0-9-]{10,} )
+  | (?P<password_in_an_address> (?<=://) [^\s/@:"]* : [^\s/@"]+ (?=@) )
+  | (?P<private_key>
+        -----BEGIN[ ](?:[A-Z0-9]+[ ])*PRIVATE[ ]KEY(?:[ ]BLOCK)?-----
+        (?: [\s\S]*? -----END[ ](?:[A-Z0-9]+[ ])*PRIVATE[ ]KEY(?:[ ]BLOCK)?----- )? )
     """,
     re.VERBOSE,
 )
@@ -38,6 +42,8 @@ _NAMED = re.compile(
 _HARMLESS = ("", "none", "null", "true", "false", MARK)
 _VARIABLE = re.compile(r"(?:^|_)(?:TOKEN|SECRET|PASSWORD|PASSWD|KEY)$")
 _SHORTEST = 8
+# What stands behind such a name and looks like no word: long, of letters and digits.
+_LONG_VALUE = re.compile(r"(?=.*[0-9])(?=.*[A-Za-z])[^\s<>{}|]{16,}")
 
 
 def is_secret_name(name: str) -> bool:
@@ -60,6 +66,23 @@ def redacted(text: str) -> str:
         text = text.replace(value, MARK)
     text = _LOOKS.sub(MARK, text)
     return _NAMED.sub(_hidden, text)
+
+
+def secrets_of(text: str, known: Iterable[str] = ()) -> Iterator[tuple[int, str]]:
+    """The line, from 1, and the kind of each secret in a text, but never the secret itself.
+
+    What `redacted` takes out is found, but for short values behind names such as `password:`,
+    which texts about passwords have, too. `known` are values that are secrets as well.
+    """
+    found = [(hit.start(), str(hit.lastgroup).replace("_", " ")) for hit in _LOOKS.finditer(text)]
+    for hit in _NAMED.finditer(text):
+        if _LONG_VALUE.fullmatch(hit["value"].strip("'\"")):
+            name = hit["head"].strip(" '\":=")
+            found.append((hit.start("value"), f"value of {name}"))
+    values = (*_of_environment(), *known)
+    found += [(text.find(value), "secret of this machine") for value in values if value in text]
+    lines = {text.count("\n", 0, place) + 1: what for place, what in sorted(found, reverse=True)}
+    yield from sorted(lines.items())
 
 
 def _hidden(found: re.Match[str]) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-__all__ = ["Hub", "hub_of"]
+__all__ = ["Handler", "Hub", "etag_of", "hub_of", "serving"]
 
 
 @dataclass
@@ -41,12 +41,19 @@ class Hub:
 def hub_of(name: str, files: Mapping[str, bytes]) -> Iterator[Hub]:
     """Serve the data set `name` (OWNER/NAME) with these files until the block ends."""
     hub = Hub()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(hub, name, files))
+    with serving(hub, _handler(hub, name, files)):
+        yield hub
+
+
+@contextmanager
+def serving(hub: Hub, handler: type[BaseHTTPRequestHandler]) -> Iterator[None]:
+    """Answer on loopback with this handler, at the hub's address, until the block ends."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     hub.address = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield hub
+        yield
     finally:
         server.shutdown()
         server.server_close()
@@ -54,12 +61,12 @@ def hub_of(name: str, files: Mapping[str, bytes]) -> Iterator[Hub]:
 
 
 def _handler(hub: Hub, name: str, files: Mapping[str, bytes]) -> type[BaseHTTPRequestHandler]:
-    class Handler(_Handler):
+    class OfData(Handler):
         def answer(self, path: str, body: bytes) -> None:
             hub.asked.append(f"{self.command} {path}")
             self.serve(_Repository(name, files), path, body)
 
-    return Handler
+    return OfData
 
 
 class _Repository:
@@ -70,7 +77,7 @@ class _Repository:
         self.files = files
         self.commit = hashlib.sha1(repr(sorted(files.items())).encode()).hexdigest()
         self.tree = [
-            {"type": "file", "path": path, "size": len(body), "oid": _etag(body)}
+            {"type": "file", "path": path, "size": len(body), "oid": etag_of(body)}
             for path, body in files.items()
         ]
 
@@ -89,7 +96,7 @@ class _Repository:
         return None
 
 
-class _Handler(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
@@ -105,29 +112,38 @@ class _Handler(BaseHTTPRequestHandler):
         length = int(self.headers.get("Content-Length") or 0)
         self.answer(self._asked(), self.rfile.read(length))
 
+    def do_PUT(self) -> None:
+        self.take(self._asked())
+
     def _asked(self) -> str:
         return unquote(urlsplit(self.path).path)
 
     def answer(self, path: str, body: bytes) -> None:
+        """Send an answer to what was asked."""
+        raise NotImplementedError
+
+    def take(self, path: str) -> None:
+        """Take a file that is sent, its content not yet read."""
         raise NotImplementedError
 
     def serve(self, repository: _Repository, path: str, body: bytes) -> None:
         """Send a file of the repository, or an answer about it."""
         told = repository.told(path, body)
         if told is not None:
-            self._send(200, json.dumps(told).encode(), {"Content-Type": "application/json"})
+            self.send(200, json.dumps(told).encode(), {"Content-Type": "application/json"})
             return
         before, _, file = path.partition("/resolve/")
         found = repository.files.get(file.partition("/")[2])
         if before != f"/datasets/{repository.name}":
-            self._send(404, b"{}", {"X-Error-Code": "RepoNotFound"})
+            self.send(404, b"{}", {"X-Error-Code": "RepoNotFound"})
         elif found is None:
-            self._send(404, b"", {"X-Error-Code": "EntryNotFound"})
+            self.send(404, b"", {"X-Error-Code": "EntryNotFound"})
         else:
-            headers = {"ETag": f'"{_etag(found)}"', "X-Repo-Commit": repository.commit}
-            self._send(200, found, headers)
+            headers = {"ETag": f'"{etag_of(found)}"', "X-Repo-Commit": repository.commit}
+            self.send(200, found, headers)
 
-    def _send(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
+    def send(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
+        """Send a whole answer."""
         self.send_response(status)
         for key, value in headers.items():
             self.send_header(key, value)
@@ -137,5 +153,6 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
 
-def _etag(body: bytes) -> str:
+def etag_of(body: bytes) -> str:
+    """What tells one content of a file from another."""
     return hashlib.sha1(body).hexdigest()

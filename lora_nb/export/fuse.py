@@ -214,7 +214,7 @@ def _plain(base: nn.Module, weight: mx.array) -> nn.Module:
         made = nn.Embedding(*weight.shape)
     else:
         made = nn.Linear(weight.shape[1], weight.shape[0], bias="bias" in base)
-    made.weight = weight
+    made["weight"] = weight
     if "bias" in base:
-        made.bias = base.bias
+        made["bias"] = base["bias"]
     return made

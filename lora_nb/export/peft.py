@@ -14,12 +14,12 @@ from mlx_lm.tuner.dora import DoRALinear
 from mlx_lm.tuner.lora import LoRAEmbedding, LoRALinear
 
 from lora_nb.core.adapters import Adapter
-from lora_nb.core.durable import sync_file, sync_folder
 from lora_nb.core.peft import PREFIX
 from lora_nb.core.trees import Weights
 from lora_nb.errors import LoraError, listed
 from lora_nb.export.card import is_on_hub, public_name
 from lora_nb.runs.adapters import ADAPTER_CONFIG, PEFT_WEIGHTS
+from lora_nb.runs.whole_file import sync_file, sync_folder
 
 __all__ = ["as_peft", "check_peft_folder", "write_peft"]
 

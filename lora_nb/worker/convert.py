@@ -11,8 +11,10 @@ from lora_nb.core.convert import check_target, converted, write_model
 from lora_nb.core.load import find_model, load_base
 from lora_nb.core.trust import agreed
 from lora_nb.errors import LoraError
+from lora_nb.export.card import is_on_hub
 from lora_nb.runs.events import Ended, ModelReady, ModelSaved, Progress
 from lora_nb.worker.session import Session
+from lora_nb.worker.shipping import check_destination, ship
 
 __all__ = ["Teller", "convert"]
 
@@ -27,6 +29,7 @@ def convert(session: Session) -> Ended:
     started = time.perf_counter()
     source = find_model(config.model)
     target = check_target(source, config)
+    check_destination(session, config)
     session.checkpoint_if_stopped()
     options = ModelOptions(
         model=config.model,
@@ -55,10 +58,9 @@ def convert(session: Session) -> Ended:
         ModelSaved(path=config.mlx_path, bits=round(made.bits, 3), size=size, dtype=made.dtype)
     )
     mx.clear_cache()
-    return Ended(
-        status="completed",
-        message=f"{made.bits:.2f} bits per weight, {size / 1e6:,.1f} MB in {config.mlx_path}.",
-    )
+    done = f"{made.bits:.2f} bits per weight, {size / 1e6:,.1f} MB in {config.mlx_path}."
+    base = config.model if is_on_hub(config.model) else None
+    return ship(session, config, target, done, base=base, bits=made.bits)
 
 
 def _verb(config: ConvertConfig) -> str:

@@ -15,7 +15,6 @@ import mlx.core as mx
 from lora_nb.config import FuseConfig, ModelOptions
 from lora_nb.core.adapters import put_on
 from lora_nb.core.convert import check_folder, write_model
-from lora_nb.core.durable import replace_file
 from lora_nb.core.load import Loaded, find_model, load_base, load_words
 from lora_nb.data.templates import Template, resolve_template
 from lora_nb.data.tokens import Encoder
@@ -27,10 +26,12 @@ from lora_nb.export.peft import as_peft, check_peft_folder, write_peft
 from lora_nb.runs.adapters import ADAPTER_CONFIG, base_of, find_adapter, run_of
 from lora_nb.runs.events import Ended, Fidelity, ModelReady, ModelSaved, Progress
 from lora_nb.runs.folder import RunFolder
+from lora_nb.runs.whole_file import write_whole
 from lora_nb.worker.convert import Teller
 from lora_nb.worker.gguf import wanted_gguf, write_gguf_file
 from lora_nb.worker.rows import SomeRows, data_options, fixed_prompts, read_some, template_of
 from lora_nb.worker.session import Session, StoppedEarlyError
+from lora_nb.worker.shipping import check_destination, ship
 
 __all__ = ["fuse"]
 
@@ -64,6 +65,7 @@ def fuse(session: Session) -> Ended:
     if not isinstance(config, FuseConfig):
         raise LoraError("This run's config.yaml is no fuse config.")
     job = _job(config)
+    check_destination(session, config)
     session.checkpoint_if_stopped()
     saved, packed = _fused(session, job)
     done = f"{saved.bits:.2f} bits per weight, {saved.size / 1e6:,.1f} MB in {config.save_path}."
@@ -74,18 +76,26 @@ def fuse(session: Session) -> Ended:
             write_gguf_file(session, job.target, job.gguf, config)
         except StoppedEarlyError:
             return Ended(status="stopped", message=f"{done} The GGUF file was not finished.")
-    if not config.check_rows:
-        return Ended(status="completed", message=done)
-    repair = _QUANTISED if packed and not config.dequantize else _ROUNDED.format(dtype=saved.dtype)
     try:
-        found = _checked(session, job, repair)
+        told = _told(session, job, saved, packed)
     except StoppedEarlyError:
         return Ended(status="stopped", message=f"{done} Its check was stopped.")
+    # The card that goes with it has the result of the check.
+    return ship(session, config, job.target, f"{done}{told}", base=config.hf_path)
+
+
+def _told(session: Session, job: _Job, saved: ModelSaved, packed: bool) -> str:
+    """What the check of the fused model says, if there is one."""
+    if not job.config.check_rows:
+        return ""
+    quantised = packed and not job.config.dequantize
+    repair = _QUANTISED if quantised else _ROUNDED.format(dtype=saved.dtype)
+    try:
+        found = _checked(session, job, repair)
     except LoraError as problem:
         session.warn(f"The fused model is written but could not be checked: {problem}")
-        return Ended(status="completed", message=done)
-    told = f"Loss {found.fused_loss:.3f}, with the adapter {found.adapter_loss:.3f}."
-    return Ended(status="completed", message=f"{done} {told}")
+        return ""
+    return f" Loss {found.fused_loss:.3f}, with the adapter {found.adapter_loss:.3f}."
 
 
 def _job(config: FuseConfig) -> _Job:
@@ -121,7 +131,10 @@ def _fused(session: Session, job: _Job) -> tuple[ModelSaved, bool]:
     session.emit(_ready(job, loaded, started))
     for_peft = as_peft(loaded.model, laid, job.options.model) if job.peft else None
     made = fused(loaded, laid, dequantize=job.config.dequantize)
-    texts = {CARD: model_card(job.options.model, _described(job.adapter), job.run, made.bits)}
+    card = model_card(
+        job.options.model, _described(job.adapter), job.run, made.bits, job.config.hf_path
+    )
+    texts = {CARD: card}
     if job.options.chat_template:
         words = load_words(job.source, job.options)
         texts["chat_template.jinja"] = resolve_template(words, job.options.chat_template).text or ""
@@ -172,7 +185,7 @@ def _checked(session: Session, job: _Job, repair: str) -> Fidelity:
     if found.advice:
         session.warn(found.advice)
     card = (job.target / CARD).read_text(encoding="utf-8") + check_section(found)
-    replace_file(job.target / CARD, lambda path: path.write_text(card, encoding="utf-8"))
+    write_whole(job.target / CARD, card)
     return found
 
 
@@ -232,7 +245,7 @@ def _store(path: Path, found: Fidelity, rows: Rows, *measured: Measured) -> None
         ],
     }
     text = json.dumps(content, indent=1, allow_nan=False) + "\n"
-    replace_file(path, lambda part: part.write_text(text, encoding="utf-8"))
+    write_whole(path, text)
 
 
 def _finite(value: Any) -> Any:

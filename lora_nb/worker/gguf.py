@@ -11,6 +11,8 @@ from lora_nb.worker.session import Session
 
 __all__ = ["wanted_gguf", "write_gguf_file"]
 
+_TYPE = "f16"
+
 
 def wanted_gguf(config: FuseConfig, base: Path, target: Path) -> Path | None:
     """Where the file goes, if one is wanted. Raises LoraError if it could not be written later."""
@@ -19,7 +21,7 @@ def wanted_gguf(config: FuseConfig, base: Path, target: Path) -> Path | None:
     # The package that it is built on comes with an extra.
     from lora_nb.export.gguf import check_wanted
 
-    name = config.gguf_path or f"ggml-model-{config.gguf_type}.gguf"
+    name = config.gguf_path or f"ggml-model-{config.gguf_type or _TYPE}.gguf"
     return check_wanted(base, target, name, dequantize=config.dequantize)
 
 
@@ -28,7 +30,7 @@ def write_gguf_file(session: Session, folder: Path, out: Path, config: FuseConfi
     from lora_nb.export.gguf import export_file
 
     teller = Teller(session, "writing GGUF")
-    report = export_file(folder, out, config.gguf_type, tick=teller)
+    report = export_file(folder, out, config.gguf_type or _TYPE, tick=teller)
     for note in report.notes:
         session.warn(note)
     session.emit(

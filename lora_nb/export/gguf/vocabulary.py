@@ -6,8 +6,6 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import gguf
@@ -16,6 +14,8 @@ from gguf import TokenType
 from lora_nb.config import ModelOptions
 from lora_nb.core.load import load_words
 from lora_nb.errors import LoraError
+from lora_nb.export.gguf import unigram
+from lora_nb.export.gguf.pieces import FAR, merges_of, piece_scores
 from lora_nb.export.gguf.pretokenizer import pretokenizer_of
 from lora_nb.export.gguf.source import Source
 
@@ -23,7 +23,6 @@ __all__ = ["Vocabulary", "add_vocabulary", "vocabulary_of"]
 
 _SPACE = "\u2581"
 _BYTE = re.compile(r"<0x[0-9A-F]{2}>")
-_FAR = -1e6
 
 
 @dataclass
@@ -52,30 +51,44 @@ def vocabulary_of(source: Source) -> Vocabulary:
     if backend is None:
         raise LoraError(f"gguf: the tokenizer in {source.folder} has no tokenizer.json.")
     told: dict[str, Any] = json.loads(backend.to_str())
-    if told["model"].get("type") != "BPE":
+    kind, given = told["model"].get("type"), told
+    if kind == unigram.KIND:
+        told = unigram.numbered(given)
+    elif kind != "BPE":
         raise LoraError(
-            f"gguf: a tokenizer of the kind {told['model'].get('type')} is not exported; those "
-            "that merge pairs (BPE), byte by byte or as SentencePiece does, are."
+            f"gguf: a tokenizer of the kind {kind} is not exported; those that merge pairs (BPE), "
+            f"byte by byte or as SentencePiece does, and those of the kind {unigram.KIND} are."
         )
     tokens = _tokens(told, int(source.config["vocab_size"]))
     types = _types(told, tokens)
     special, name = _special(words, source), _name(source, told)
     made = Vocabulary("", tokens, types, [], [], "", special, name, _template(words))
-    if _is_byte_level(told):
+    if kind == unigram.KIND:
+        made.kind, made.pre = "t5", "default"
+        made.special |= {"merge_spaces": False, "unk": int(given["model"]["unk_id"])}
+        made.scores = unigram.scores_of(given, len(tokens), FAR)
+        _prefix(told, made)
+    elif _is_byte_level(told):
         made.kind = "gpt2"
-        made.merges = [" ".join(pair) for pair in _merges(told)]
+        made.merges = [" ".join(pair) for pair in merges_of(told)]
         made.pre, note = pretokenizer_of(told)
         made.notes += [note] if note else []
     else:
         made.kind, made.pre = "llama", "default"
-        made.special["space_prefix"] = _has_space_prefix(told)
-        made.scores = _scores(source.folder, told, made)
-        if made.special["space_prefix"] and not _prepends(told):
-            made.notes.append(
-                "A text that begins with a space gets one more space in llama.cpp than in "
-                "transformers; all others get the same tokens."
-            )
+        made.scores, note = piece_scores(source.folder, told, tokens)
+        made.notes += [note] if note else []
+        _prefix(told, made)
     return made
+
+
+def _prefix(told: Mapping[str, Any], made: Vocabulary) -> None:
+    """Whether a space is put before each text, and what to say about it."""
+    made.special["space_prefix"] = _has_space_prefix(told)
+    if made.special["space_prefix"] and not _prepends(told):
+        made.notes.append(
+            "A text that begins with a space gets one more space in llama.cpp than in "
+            "transformers; all others get the same tokens."
+        )
 
 
 def add_vocabulary(writer: gguf.GGUFWriter, words: Vocabulary) -> None:
@@ -100,6 +113,7 @@ def add_vocabulary(writer: gguf.GGUFWriter, words: Vocabulary) -> None:
         "add_bos": writer.add_add_bos_token,
         "add_eos": writer.add_add_eos_token,
         "space_prefix": writer.add_add_space_prefix,
+        "merge_spaces": writer.add_remove_extra_whitespaces,
     }
     for name, value in words.special.items():
         if name in numbers:
@@ -223,66 +237,3 @@ def _has_space_prefix(told: Mapping[str, Any]) -> bool:
 def _prepends(told: Mapping[str, Any]) -> bool:
     """Whether a space is put before each text, also before one that begins with a space."""
     return any(step.get("type") == "Prepend" for step in _parts(told.get("normalizer")))
-
-
-def _merges(told: Mapping[str, Any]) -> list[tuple[str, str]]:
-    pairs = []
-    for merge in told["model"]["merges"]:
-        left, right = merge.split(" ", 1) if isinstance(merge, str) else merge
-        pairs.append((left, right))
-    return pairs
-
-
-# Scores as SentencePiece has them
-
-
-def _scores(folder: Path, told: Mapping[str, Any], words: Vocabulary) -> list[float]:
-    """The score of each token: that of tokenizer.model, else by the place of its first merge."""
-    merges = _merges(told)
-    rank: dict[str, int] = {}
-    for place, pair in enumerate(merges):
-        rank.setdefault("".join(pair), place)
-    pieces = _pieces(folder / "tokenizer.model", words.tokens)
-    if pieces and _same_order(pieces, rank):
-        return [pieces.get(token, _FAR) for token in words.tokens]
-    if not _is_complete(told["model"]["vocab"], set(merges)):
-        words.notes.append(
-            "This tokenizer does not merge all pairs that make a token, which llama.cpp does for "
-            "tokenizers of this kind: some texts may get other tokens there."
-        )
-    return [-float(rank[token]) if token in rank else _FAR for token in words.tokens]
-
-
-def _pieces(path: Path, tokens: list[str]) -> dict[str, float]:
-    """The pieces of a tokenizer.model with their scores; none if it is another vocabulary's."""
-    if not path.is_file():
-        return {}
-    import sentencepiece
-
-    try:
-        model = sentencepiece.SentencePieceProcessor(model_file=str(path))
-    except (OSError, RuntimeError):
-        return {}
-    count = min(model.get_piece_size(), len(tokens))
-    same = sum(model.id_to_piece(number) == tokens[number] for number in range(count))
-    if same < 0.9 * count:
-        return {}
-    return {model.id_to_piece(n): float(model.get_score(n)) for n in range(count)}
-
-
-def _same_order(pieces: Mapping[str, float], rank: Mapping[str, int]) -> bool:
-    """Whether scores fall in the order of the merges, as those of merged pairs do."""
-    scores = [pieces[token] for token in sorted(rank, key=rank.__getitem__) if token in pieces]
-    return all(one >= other for one, other in pairwise(scores))
-
-
-def _is_complete(vocabulary: Mapping[str, int], merges: set[tuple[str, str]]) -> bool:
-    """Whether each way to put a token together from two others is a merge."""
-    for left_right in vocabulary:
-        if _BYTE.fullmatch(left_right):
-            continue
-        for cut in range(1, len(left_right)):
-            pair = left_right[:cut], left_right[cut:]
-            if pair[0] in vocabulary and pair[1] in vocabulary and pair not in merges:
-                return False
-    return True

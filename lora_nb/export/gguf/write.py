@@ -11,7 +11,6 @@ import gguf
 import mlx.core as mx
 import numpy as np
 
-from lora_nb.core.durable import sync_file, sync_folder
 from lora_nb.core.trees import value_of
 from lora_nb.errors import LoraError
 from lora_nb.export.gguf.metadata import add_metadata, position_tables
@@ -19,6 +18,7 @@ from lora_nb.export.gguf.names import Tensor, planned, read_weights
 from lora_nb.export.gguf.source import read_source
 from lora_nb.export.gguf.vocabulary import add_vocabulary, vocabulary_of
 from lora_nb.runs.gguf import GgufReport
+from lora_nb.runs.whole_file import sync_file, sync_folder
 
 __all__ = ["Kind", "check_place", "write_gguf"]
 

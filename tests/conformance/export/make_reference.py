@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch  # type: ignore[import-not-found]
-from peft import LoraConfig, PeftModel, get_peft_model  # type: ignore[import-not-found]
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM
 
 FOLDER = Path(__file__).resolve().parent / "reference"

@@ -43,6 +43,8 @@ CASES = {
     "llama-spm": Case("llama", "spm-before"),
     "llama-spm-new": Case("llama", "spm"),
     "llama-spm-json": Case("llama", "spm-json"),
+    "llama-unigram": Case("llama", "unigram"),
+    "llama-unigram-bare": Case("llama", "unigram-bare", {"vocab_size": 576}),
     "llama-gpt2": Case("llama", "gpt2"),
     "llama-llama3": Case("llama", "llama3", {"rope_scaling": _LLAMA3, "rope_theta": 500.0}),
     "llama-cl100k": Case("llama", "cl100k"),

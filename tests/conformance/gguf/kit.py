@@ -139,6 +139,41 @@ def sentence_pieces(folder: Path, *, keep_model: bool, prefix: bool = True) -> N
         (folder / "tokenizer.model").unlink()
 
 
+def pieces_by_chance(folder: Path, *, prefix: bool) -> None:
+    """Train a tokenizer that cuts text in the likeliest way, and write its tokenizer.json."""
+    import sentencepiece
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+
+    text = folder / "text.txt"
+    text.write_text("\n".join(" ".join(line.split()) for line in lines()), encoding="utf-8")
+    sentencepiece.SentencePieceTrainer.train(
+        input=str(text),
+        model_prefix=str(folder / "trained"),
+        vocab_size=VOCAB - 100,
+        model_type="unigram",
+        character_coverage=0.98,
+        normalization_rule_name="identity",
+        remove_extra_whitespaces=False,
+        pad_id=-1,
+        hard_vocab_limit=False,
+        minloglevel=2,
+    )
+    trained = sentencepiece.SentencePieceProcessor(model_file=str(folder / "trained.model"))
+    count = trained.get_piece_size()
+    pieces = [(trained.id_to_piece(n), trained.get_score(n)) for n in range(count)]
+    backend = Tokenizer(models.Unigram(pieces, unk_id=0, byte_fallback=False))
+    scheme: Any = "always" if prefix else "never"
+    backend.pre_tokenizer = pre_tokenizers.Metaspace("\u2581", prepend_scheme=scheme)
+    backend.decoder = decoders.Metaspace("\u2581", prepend_scheme=scheme)
+    marks = ("<s>", "</s>", "<|im_start|>")
+    backend.add_special_tokens([AddedToken(mark, special=True, normalized=False) for mark in marks])
+    backend.add_tokens([AddedToken("<tool>", special=False, normalized=False)])
+    backend.save(str(folder / "tokenizer.json"))
+    for path in (text, folder / "trained.model", folder / "trained.vocab"):
+        path.unlink()
+    _settings(folder, "PreTrainedTokenizerFast", "<s>", "</s>", "</s>")
+
+
 def as_before(folder: Path) -> None:
     """Rewrite a SentencePiece tokenizer.json as transformers 4 did: a space before each text."""
     path = folder / "tokenizer.json"
@@ -179,6 +214,8 @@ def _words_folder(base: Path, kind: str) -> Path:
         as_before(folder)
     elif kind == "spm-bare":
         sentence_pieces(folder, keep_model=True, prefix=False)
+    elif kind.startswith("unigram"):
+        pieces_by_chance(folder, prefix=kind == "unigram")
     elif kind == "llama3":
         byte_level(folder, LLAMA3, ignore_merges=True, bos=True)
     elif kind == "cl100k":

@@ -53,7 +53,7 @@ def test_llama_cpp_computes_the_same(name: str, models: Path) -> None:
         prompt, told = told_of(folder, kind)  # type: ignore[arg-type]
         for line, ours, theirs in zip(lines(), expected, told.tokens, strict=True):
             # transformers 5 puts no space before a space; SentencePiece and llama.cpp do.
-            if case.words in ("spm", "spm-json") and line.startswith(" "):
+            if case.words in ("spm", "spm-json", "unigram") and line.startswith(" "):
                 continue
             assert theirs == ours, line
         assert len(told.greedy) == COUNT

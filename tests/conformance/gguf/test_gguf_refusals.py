@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,17 @@ def weights_with(change: Callable[[dict[str, mx.array]], object]) -> Callable[[P
         mx.save_safetensors(str(path), weights)
 
     return apply
+
+
+def unigram(told: dict[str, Any], more: dict[str, Any]) -> None:
+    """Put a tokenizer that llama.cpp has, but for what is said of it, into a tokenizer.json."""
+    pieces = [["<unk>", 0.0], *([f"t{n}", -float(n)] for n in range(300))]
+    model = {"type": "Unigram", "unk_id": 0, "vocab": pieces, "byte_fallback": False}
+    cut = {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "never", "split": True}
+    for key, value in more.items():
+        place = model if key in model else cut if key in cut else told
+        place[key] = value
+    told.update(model=model, pre_tokenizer=cut)
 
 
 WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
@@ -106,8 +118,34 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
                 }
             )
         ),
-        "kind Unigram",
+        "it does not cut at spaces as SentencePiece does",
     ),
+    "a kind without a place": (
+        tokenizer_with(
+            lambda told: told.update(
+                model={
+                    "type": "WordPiece",
+                    "unk_token": "[UNK]",
+                    "continuing_subword_prefix": "##",
+                    "max_input_chars_per_word": 100,
+                    "vocab": {"[UNK]": 0, "a": 1},
+                }
+            )
+        ),
+        "a tokenizer of the kind WordPiece is not exported",
+    ),
+    **{
+        f"unigram with {name}": (tokenizer_with(partial(unigram, more=more)), words)
+        for name, more, words in (
+            ("bytes", {"byte_fallback": True}, "it spells unknown characters in bytes"),
+            ("a normaliser", {"normalizer": {"type": "NFKC"}}, "it normalises each text first"),
+            (
+                "some spaces",
+                {"prepend_scheme": "first"},
+                "a space before some parts of a text only",
+            ),
+        )
+    },
 }
 
 

@@ -7,7 +7,16 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lora_nb.export.card import check_section, model_card, public_name
+from lora_nb.errors import LoraError
+from lora_nb.export.card import (
+    adapter_card,
+    bare_card,
+    base_in,
+    check_section,
+    model_card,
+    public_name,
+    with_base,
+)
 from lora_nb.runs.events import TestLoss as LossOfTest
 from lora_nb.runs.events import ValidLoss
 from tests.unit.export.test_export_fidelity import some_fidelity
@@ -74,3 +83,50 @@ def test_the_check_stands_in_the_card() -> None:
     text = check_section(some_fidelity())
     assert "On 2 valid rows, 5 tokens:" in text
     assert "| fused | 1.5000 | 75.0% |" in text
+
+
+def test_a_base_of_another_name(tmp_path: Path) -> None:
+    """What it was fused with may be a folder; the Hub knows where that came from."""
+    folder = str(tmp_path / "packed")
+    card = model_card(folder, {"fine_tune_type": "lora"}, None, 4.5, "owner/base")
+    assert front(card)["base_model"] == "owner/base"
+    assert front(card)["base_model_relation"] == "finetune"
+    assert "A LoRA adapter on `owner/base`" in card
+    assert "packed" not in card
+
+
+def test_the_card_of_an_adapter(tmp_path: Path) -> None:
+    card = adapter_card("owner/base", {"fine_tune_type": "dora"}, None)
+    assert front(card)["base_model"] == "owner/base"
+    assert front(card)["base_model_relation"] == "adapter"
+    assert "A DoRA adapter for `owner/base`" in card
+    assert "mlx_lm.generate --model owner/base --adapter-path adapters" in card
+    peft = adapter_card(None, {"peft_type": "LORA"}, None, hf_path="x/y", peft=True)
+    assert front(peft)["library_name"] == "peft"
+    assert front(peft)["base_model"] == "x/y"
+    assert "mlx_lm" not in peft
+    local = adapter_card(str(tmp_path / "base"), {}, None)
+    assert "base_model" not in front(local)
+    assert str(tmp_path) not in local
+
+
+def test_the_card_of_a_model_of_which_little_is_known() -> None:
+    card = bare_card("mine", "owner/base", 4.5)
+    assert front(card)["base_model_relation"] == "quantized"
+    assert "4.50 bits per weight, made with lora_nb on MLX from `owner/base`." in card
+    assert "base_model" not in front(bare_card("mine", None))
+
+
+def test_a_base_is_put_into_a_card() -> None:
+    text = "---\nlicense: mit\ntags:\n- ä\n---\n# Mine\n\n---\n\nend"
+    card = with_base(text, "owner/base")
+    assert front(card) == {"license": "mit", "tags": ["ä"], "base_model": "owner/base"}
+    assert card.endswith("---\n# Mine\n\n---\n\nend")
+    assert base_in(card) == "owner/base"
+    assert base_in(with_base("# Mine\n", "owner/base")) == "owner/base"
+    assert base_in("---\nbase_model: [a/b, c/d]\n---\n") == "a/b"
+    assert base_in("# Mine\n") is None
+    with pytest.raises(
+        LoraError, match=r"^README\.md, line 3: what the Hub reads is no valid YAML"
+    ):
+        base_in("---\na: 1\nb: c: d\n---\n")

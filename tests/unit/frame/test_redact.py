@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lora_nb.errors import LoraError, listed
-from lora_nb.redact import MARK, has_secret, is_secret_name, redacted
+from lora_nb.redact import MARK, has_secret, is_secret_name, redacted, secrets_of
 
 HF = "hf_" + "aB3" * 11 + "x"
 
@@ -72,6 +72,49 @@ def test_values_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SHORT_TOKEN", "abc")
     assert redacted("it is just-a-plain-word, abc") == f"it is {MARK}, abc"
     assert has_secret("just-a-plain-word")
+
+
+KEY = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4\n\nMIIE+x/y=\n-----END RSA PRIVATE KEY-----"
+
+
+def test_private_keys_are_taken_out_whole() -> None:
+    assert redacted(f"a\n{KEY}\nb") == f"a\n{MARK}\nb"
+    assert "PRIVATE" not in redacted("-----BEGIN PRIVATE KEY-----")
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+def test_the_lines_of_secrets(secret: str) -> None:
+    found = list(secrets_of(f"one\ntwo {secret}\nthree\n\n{secret} {secret}\n"))
+    assert [line for line, _ in found] == [2, 5]
+    assert all(what.endswith(("token", "key")) and secret not in what for _, what in found)
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        (KEY, "private key"),
+        ("aws_secret_access_key: wJalrXUtnFEMI/K7MDENG/bPxRfiCY", "value of aws_secret_access_key"),
+        ('{"api_key": "0123456789abcdef0123"}', "value of api_key"),
+        ("https://me:pa55@host/x", "password in an address"),
+        ("it is known-value here", "secret of this machine"),
+    ],
+)
+def test_kinds_of_secrets(text: str, what: str) -> None:
+    assert list(secrets_of(text, ["known-value"])) == [(1, what)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The password: hunter2, a token: <|im_end|>",
+        '{"token": "tokenizer-of-a-model", "password": 12345}',
+        '{"://":1129,"ic":292,"user@":7}',
+        "eos_token: abcdefgh12345678",
+        "api_key: ${OPENAI_API_KEY}",
+    ],
+)
+def test_texts_about_secrets_hold_none(text: str) -> None:
+    assert list(secrets_of(text)) == []
 
 
 def test_names() -> None:
