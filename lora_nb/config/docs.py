@@ -20,9 +20,10 @@ from lora_nb.config.options import (
     GenerateConfig,
     TestConfig,
     TrainConfig,
+    UploadConfig,
 )
 
-__all__ = ["main", "options_page"]
+__all__ = ["main", "options_page", "table_cell", "write_or_check"]
 
 _VERBS: dict[str, type[Any]] = {
     "lora_train": TrainConfig,
@@ -31,6 +32,7 @@ _VERBS: dict[str, type[Any]] = {
     "lora_data": DataConfig,
     "lora_convert": ConvertConfig,
     "lora_fuse": FuseConfig,
+    "lora_upload": UploadConfig,
     "lora_compare": CompareConfig,
 }
 
@@ -65,26 +67,30 @@ def _row(flag: Flag) -> str:
     key = f"`{'.'.join(flag.path)}`" if flag.path != ("config",) else ""
     default = "" if flag.default is None or flag.default == "" else f"`{flag.default}`"
     choices = f" One of {', '.join(flag.choices)}." if flag.choices else ""
-    return f"| {names} | {key} | {default} | {_cell(flag.help + choices)} |"
+    return f"| {names} | {key} | {default} | {table_cell(flag.help + choices)} |"
 
 
-def _cell(text: str) -> str:
+def table_cell(text: str) -> str:
+    """Text as it may stand in a table of Markdown."""
     return text.replace("|", "\\|")
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Write or check the page; returns the exit status."""
-    check = "--check" in arguments
+def write_or_check(arguments: Sequence[str], usual: Path, page: str, source: str) -> int:
+    """Write a page to its usual file or the one that is named, or check it; the exit status."""
     named = [Path(word) for word in arguments if word != "--check"]
-    path = named[0] if named else _PAGE
-    page = options_page()
-    if not check:
+    path = named[0] if named else usual
+    if "--check" not in arguments:
         path.write_text(page, encoding="utf-8")
         return 0
     if path.is_file() and path.read_text(encoding="utf-8") == page:
         return 0
-    print(f"{path} is not in step with the options. Run `make docs`.", file=sys.stderr)
+    print(f"{path} is not in step with the {source}. Run `make docs`.", file=sys.stderr)
     return 1
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write or check the page; returns the exit status."""
+    return write_or_check(arguments, _PAGE, options_page(), "options")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from lora_nb.config.options import LoraParameters, LrSchedule, Opt
 
-__all__ = ["NESTED", "Spec", "specs_of"]
+__all__ = ["NESTED", "Spec", "flat_options", "specs_of"]
 
 # Options that mlx-lm nests in its YAML, and the class of their inner keys.
 NESTED: dict[str, type[Any]] = {"lora_parameters": LoraParameters, "lr_schedule": LrSchedule}
@@ -27,6 +27,19 @@ class Spec:
     is_list: bool
     default: Any
     help: str
+
+
+def flat_options(config: Any) -> dict[str, Any]:
+    """Every option of a config by its key, those of nested ones as `lora_parameters.rank`."""
+    flat: dict[str, Any] = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if field.name in NESTED and dataclasses.is_dataclass(value):
+            inner = dataclasses.asdict(value)  # type: ignore[arg-type]  # an instance, not a class
+            flat |= {f"{field.name}.{key}": each for key, each in inner.items()}
+        else:
+            flat[field.name] = value
+    return flat
 
 
 def specs_of(kind: type[Any]) -> tuple[Spec, ...]:

@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from lora_nb.config import rules
-from lora_nb.config.fields import NESTED, specs_of
+from lora_nb.config import grid, rules
+from lora_nb.config.fields import specs_of
 from lora_nb.config.flags import flags_of
+from lora_nb.config.merging import SWEEP, merged
 from lora_nb.config.options import (
     CompareConfig,
     ConvertConfig,
@@ -19,8 +20,10 @@ from lora_nb.config.options import (
     FitConfig,
     FuseConfig,
     GenerateConfig,
+    SweepConfig,
     TestConfig,
     TrainConfig,
+    UploadConfig,
 )
 from lora_nb.config.words import in_our_words, without_variants
 from lora_nb.config.yaml_io import KeyPath, Layer, read_yaml_file, read_yaml_text, secrets_in
@@ -38,6 +41,8 @@ Config = TypeVar(
     FuseConfig,
     CompareConfig,
     FitConfig,
+    SweepConfig,
+    UploadConfig,
 )
 
 # Keys of mlx-lm's YAML that say what to do rather than how. Here the verb says it.
@@ -49,9 +54,6 @@ _KEPT = (
     "holds what looks like a password or token. Options are written to the run's folder, so it "
     "is not taken; set it in the environment (Hugging Face: HF_TOKEN, or log in)."
 )
-
-# Two words for one thing: the one in the later layer replaces the other.
-_RIVALS = (("iters", "epochs"), ("mask_prompt", "train_on"), ("scale", "alpha"))
 
 
 def load(
@@ -74,7 +76,7 @@ def load(
     layers.append(given)
     layers = [_for_verb(layer, kind) for layer in layers]
     layers.insert(0, _demo_defaults(kind, layers))
-    values, owners = _merged(layers)
+    values, owners = merged(layers)
     secrets = [
         f"{_place(path, owners, given, kind)} {_KEPT}"
         for path in secrets_in(values)
@@ -84,11 +86,13 @@ def load(
         raise listed(dict.fromkeys(secrets))
     config, details = _built(kind, values)
     problems = [_problem(detail, kind, owners, given) for detail in details]
-    broken = rules.broken_by(config) if config is not None else ()
+    broken = list(rules.broken_by(config)) if config is not None else []
+    if not any(detail["loc"][0] == SWEEP for detail in details):
+        broken += grid.broken_by(config)
     problems += [f"{_place(path, owners, given, kind)}: {text}" for path, text in broken]
     if config is None or problems:
         raise listed(dict.fromkeys(problems))
-    return config
+    return grid.typed(config)
 
 
 def _built(
@@ -144,47 +148,6 @@ def _demo_defaults(kind: type[Any], layers: Iterable[Layer]) -> Layer:
     return _for_verb(read_yaml_file(DEFAULTS_PATH), kind)
 
 
-def _merged(layers: Iterable[Layer]) -> tuple[dict[str, Any], dict[KeyPath, Layer]]:
-    values: dict[str, Any] = {}
-    owners: dict[KeyPath, Layer] = {}
-    for layer in layers:
-        _make_room(values, layer.values)
-        for key, value in layer.values.items():
-            old = values.get(key)
-            if key in NESTED and isinstance(value, Mapping) and isinstance(old, Mapping):
-                _make_room(inner := dict(old), value)
-                values[key] = {**inner, **value}
-            else:
-                values[key] = value
-            owners[(key,)] = layer
-            if isinstance(value, Mapping):
-                owners |= {(key, str(inner)): layer for inner in value}
-    return values, owners
-
-
-def _make_room(lower: dict[str, Any], upper: Mapping[str, Any]) -> None:
-    """Take out of the lower layers what a key of the upper one replaces."""
-    for one, other in _RIVALS:
-        for ours, theirs in ((one, other), (other, one)):
-            if upper.get(theirs) is not None and ours not in upper:
-                lower.pop(ours, None)
-    schedule = lower.get("lr_schedule")
-    if "learning_rate" in upper and "lr_schedule" not in upper and isinstance(schedule, Mapping):
-        lower["lr_schedule"] = _started_at(schedule, upper["learning_rate"])
-
-
-def _started_at(schedule: Mapping[str, Any], learning_rate: Any) -> dict[str, Any]:
-    """The schedule with another initial learning rate, if that is one."""
-    arguments = schedule.get("arguments")
-    try:
-        float(learning_rate)
-    except (TypeError, ValueError):
-        return dict(schedule)
-    if not isinstance(arguments, list) or not arguments:
-        return dict(schedule)
-    return {**schedule, "arguments": [learning_rate, *arguments[1:]]}
-
-
 def _problem(
     detail: Mapping[str, Any], kind: type[Any], owners: dict[KeyPath, Layer], given: Layer
 ) -> str:
@@ -203,4 +166,7 @@ def _place(path: KeyPath, owners: dict[KeyPath, Layer], given: Layer, kind: type
 
 
 def _flag_name(path: KeyPath, kind: type[Any]) -> str:
+    if path[0] == SWEEP and len(path) > 1:
+        # On a line, several values stand behind the flag of the option itself.
+        path = next((flag.path for flag in flags_of(kind) if flag.path[-1] == path[1]), path)
     return next((flag.names[0] for flag in flags_of(kind) if flag.path == path[:2]), ".".join(path))

@@ -20,11 +20,14 @@ __all__ = [
     "FitConfig",
     "FuseConfig",
     "GenerateConfig",
+    "HubOptions",
     "LoraParameters",
     "LrSchedule",
     "Opt",
+    "SweepConfig",
     "TestConfig",
     "TrainConfig",
+    "UploadConfig",
 ]
 
 _STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True)
@@ -34,13 +37,17 @@ Completes = Literal["", "path", "model", "data", "run", "adapter"]
 
 @plain_dataclass(frozen=True)
 class Opt:
-    """What an option needs beside its type: group, further flag names, what TAB offers."""
+    """What an option needs beside its type: group, further flag names, what TAB offers.
+
+    `on_resume` options may change when a run goes on; the others make it another run.
+    """
 
     group: str = "General"
     flags: tuple[str, ...] = ()
     completes: Completes = ""
     metavar: str = ""
     flag: bool = True
+    on_resume: bool = False
 
 
 def _whole(value: Any) -> Any:
@@ -206,63 +213,84 @@ class TrainConfig(ModelOptions, DataOptions, RunOptions):
         default_factory=dict
     )
     """Arguments of each optimizer, keyed by its name."""
-    learning_rate: Annotated[Positive, Opt("Training")] = 1e-5
+    learning_rate: Annotated[Positive, Opt("Training", on_resume=True)] = 1e-5
     """Learning rate (the start of it where a schedule is given)."""
     lr_schedule: Annotated[LrSchedule | None, Opt("Training", flag=False)] = None
     """Learning-rate schedule: name, arguments, warmup, warmup_init."""
-    iters: Annotated[Count | None, Opt("Training")] = None
+    iters: Annotated[Count | None, Opt("Training", on_resume=True)] = None
     """Steps to train for (1000 unless --epochs is given)."""
-    epochs: Annotated[Positive | None, Opt("Training")] = None
+    epochs: Annotated[Positive | None, Opt("Training", on_resume=True)] = None
     """Passes over the training rows, instead of --iters."""
     grad_accumulation_steps: Annotated[Count, Opt("Training")] = 1
     """Steps whose gradients are gathered for one update."""
     max_grad_norm: Annotated[Positive | None, Opt("Training")] = None
     """Clip the gradient to this norm."""
-    grad_checkpoint: Annotated[bool, Opt("Memory")] = False
+    grad_checkpoint: Annotated[bool, Opt("Memory", on_resume=True)] = False
     """Recompute activations in the backward pass to save memory."""
-    trunk_cache: Annotated[Literal["auto", "memory", "disk", "off"], Opt("Memory")] = "auto"
+    trunk_cache: Annotated[
+        Literal["auto", "memory", "disk", "off"], Opt("Memory", on_resume=True)
+    ] = "auto"
     """Keep what the frozen blocks compute for each row: in memory, on disk, or as fits (auto)."""
-    trunk_cache_limit: Annotated[Whole | str, Opt("Memory", metavar="BYTES")] = "32GB"
+    trunk_cache_limit: Annotated[Whole | str, Opt("Memory", metavar="BYTES", on_resume=True)] = (
+        "32GB"
+    )
     """Largest trunk cache: bytes, 500M, 2GB."""
-    fit: Annotated[Literal["auto", "check", "off"], Opt("Memory")] = "auto"
+    fit: Annotated[Literal["auto", "check", "off"], Opt("Memory", on_resume=True)] = "auto"
     """Try before training whether it fits into memory: if in doubt (auto), always, or never."""
-    clear_cache_threshold: Annotated[Whole | str | None, Opt("Memory", metavar="BYTES")] = None
+    clear_cache_threshold: Annotated[
+        Whole | str | None, Opt("Memory", metavar="BYTES", on_resume=True)
+    ] = None
     """Empty the allocator's cache when it is larger: bytes, 500M, 2GB (0: after every step)."""
-    val_batches: Annotated[Everything, Opt("Evaluation")] = 25
+    val_batches: Annotated[Everything, Opt("Evaluation", on_resume=True)] = 25
     """Batches of a validation; -1 for all rows, 0 for none."""
-    steps_per_report: Annotated[Count, Opt("Evaluation")] = 10
+    steps_per_report: Annotated[Count, Opt("Evaluation", on_resume=True)] = 10
     """Steps between two reports of the training loss."""
-    steps_per_eval: Annotated[Count, Opt("Evaluation")] = 200
+    steps_per_eval: Annotated[Count, Opt("Evaluation", on_resume=True)] = 200
     """Steps between two validations."""
-    early_stop: Annotated[Count | None, Opt("Evaluation", metavar="N")] = None
+    early_stop: Annotated[Count | None, Opt("Evaluation", metavar="N", on_resume=True)] = None
     """Stop once the validation loss has not fallen for this many validations in a row."""
     early_stop_delta: Annotated[
-        Annotated[Number, Field(ge=0, allow_inf_nan=False)], Opt("Evaluation")
+        Annotated[Number, Field(ge=0, allow_inf_nan=False)], Opt("Evaluation", on_resume=True)
     ] = 0.0
     """A validation loss counts as fallen if it is lower than the lowest by more than this."""
-    test: Annotated[bool, Opt("Evaluation")] = False
+    test: Annotated[bool, Opt("Evaluation", on_resume=True)] = False
     """Also compute loss and perplexity on the test rows at the end."""
-    test_batches: Annotated[Everything, Opt("Evaluation")] = 500
+    test_batches: Annotated[Everything, Opt("Evaluation", on_resume=True)] = 500
     """Batches of the test; -1 for all rows."""
-    adapter_path: Annotated[str, Field(min_length=1), Opt("Run", completes="path")] = "adapters"
+    adapter_path: Annotated[
+        str, Field(min_length=1), Opt("Run", completes="path", on_resume=True)
+    ] = "adapters"
     """Folder that receives the trained adapter."""
-    save_every: Annotated[Count, Opt("Run")] = 100
+    overwrite: Annotated[bool, Opt("Run", on_resume=True)] = False
+    """Replace the adapter that another run has left in --adapter-path."""
+    save_every: Annotated[Count, Opt("Run", on_resume=True)] = 100
     """Steps between two checkpoints; the best validation makes one, too."""
-    publish: Annotated[Literal["last", "best"], Opt("Run")] = "last"
+    publish: Annotated[Literal["last", "best"], Opt("Run", on_resume=True)] = "last"
     """Which checkpoint --adapter-path gets: the last, or that of the best validation."""
-    keep_checkpoints: Annotated[Count | None, Opt("Run", metavar="N")] = None
+    keep_checkpoints: Annotated[Count | None, Opt("Run", metavar="N", on_resume=True)] = None
     """Keep this many of the newest checkpoints, and the best one (all if not given)."""
     resume_adapter_file: Annotated[Name | None, Opt("Run", completes="path")] = None
     """Adapter weights to start from: an adapters.safetensors, an adapter folder or a run."""
-    report_to: Annotated[str | None, Opt("Run", metavar="SERVICE,SERVICE")] = None
+    report_to: Annotated[str | None, Opt("Run", metavar="SERVICE,SERVICE", on_resume=True)] = None
     """Also report to wandb, swanlab, or both."""
-    project_name: Annotated[str | None, Opt("Run")] = None
+    project_name: Annotated[str | None, Opt("Run", on_resume=True)] = None
     """Project name at the services of --report-to."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class FitConfig(TrainConfig):
     """Try whether a training fits into memory, how long it takes, and what to change if not."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class SweepConfig(TrainConfig):
+    """Train once with each combination of several values, one training after another."""
+
+    sweep: Annotated[dict[str, list[Any]], Opt("Sweep", flag=False)] = Field(default_factory=dict)
+    """The options that are swept, each with a list of its values."""
+    # With no other named, each trial publishes inside the sweep's run.
+    adapter_path: Annotated[str | None, Opt("Run", completes="path")] = None  # type: ignore[assignment]
+    """Folder of folders for the trials' adapters (inside the sweep's run if not given)."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -285,6 +313,8 @@ class GenerateConfig(ModelOptions):
     """The prompt (the words on the line, or the body of the cell)."""
     system_prompt: Annotated[str | None, Opt("Prompt")] = None
     """System message before the prompt."""
+    history: Annotated[list[dict[str, str]] | None, Opt("Prompt", flag=False)] = None
+    """Earlier messages of the conversation, in turns of user and assistant: role and content."""
     prefill_response: Annotated[str | None, Opt("Prompt")] = None
     """Beginning of the answer, given to the model."""
     ignore_chat_template: Annotated[bool, Opt("Prompt")] = False
@@ -324,7 +354,21 @@ class GenerateConfig(ModelOptions):
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
-class ConvertConfig:
+class HubOptions:
+    """Where on the Hugging Face Hub something is uploaded to."""
+
+    upload_repo: Annotated[Name | None, Opt("Hub", metavar="OWNER/NAME")] = None
+    """Upload to this repository of the Hugging Face Hub; without an owner it is yours."""
+    public: Annotated[bool, Opt("Hub")] = False
+    """Let everybody see the repository; it is private without this."""
+    update_repo: Annotated[bool, Opt("Hub")] = False
+    """Upload to a repository with other files, too; model files that it had before are removed."""
+    dry_run: Annotated[bool, Opt("Hub")] = False
+    """Check and list the files that would be uploaded, and send nothing."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class ConvertConfig(HubOptions):
     """Quantise a model, dequantise it, or change the type of its weights."""
 
     model: Annotated[str, Field(min_length=1), Opt("Model", ("--hf-path",), completes="model")]
@@ -360,7 +404,7 @@ class ConvertConfig:
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
-class FuseConfig(ModelOptions):
+class FuseConfig(HubOptions, ModelOptions):
     """Put an adapter into its base model, and check that the result answers as the two did."""
 
     model: Annotated[str | None, Opt("Model", completes="model")] = None  # type: ignore[assignment]
@@ -383,14 +427,28 @@ class FuseConfig(ModelOptions):
     """Also write the fused model as a GGUF file, for llama.cpp and Ollama, and check it."""
     gguf_path: Annotated[str | None, Field(min_length=1), Opt("Output", completes="path")] = None
     """Name of that file inside --save-path (ggml-model-TYPE.gguf if not given)."""
-    gguf_type: Annotated[Literal["f16", "f32", "bf16", "q8_0"], Opt("Output")] = "f16"
-    """Type of that file's weights."""
+    gguf_type: Annotated[Literal["f16", "f32", "bf16", "q8_0"] | None, Opt("Output")] = None
+    """Type of that file's weights (f16 if not given)."""
+    hf_path: Annotated[Name | None, Opt("Output", metavar="OWNER/NAME")] = None
+    """The base model's name on the Hub, for the model card (--model's own if it is one)."""
     data: Annotated[str | None, Opt("Check", completes="data")] = None
     """Rows to check the result on (those of the adapter's run if not given)."""
     check_rows: Annotated[Size, Opt("Check", metavar="N")] = 16
     """Rows to check the result on; 0 for no check."""
     name: Annotated[str | None, Field(pattern=r"^[\w.-]{1,64}$"), Opt("Run", metavar="NAME")] = None
     """Name of the run (made from the model if not given)."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class UploadConfig(HubOptions):
+    """Upload a model, or an adapter alone, to the Hugging Face Hub."""
+
+    path: Annotated[str, Field(min_length=1), Opt("Upload", completes="adapter")]
+    """What is uploaded: a model's or adapter's folder, or the run that made one."""
+    hf_path: Annotated[Name | None, Opt("Upload", metavar="OWNER/NAME")] = None
+    """The base model's name on the Hub, for the model card (as it is known, if not given)."""
+    name: Annotated[str | None, Field(pattern=r"^[\w.-]{1,64}$"), Opt("Run", metavar="NAME")] = None
+    """Name of the run (made from the repository's if not given)."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)

@@ -12,17 +12,20 @@ from lora_nb.config.options import (
     DataOptions,
     FuseConfig,
     GenerateConfig,
+    HubOptions,
     LoraParameters,
     LrSchedule,
     ModelOptions,
     TestConfig,
     TrainConfig,
+    UploadConfig,
 )
 
 __all__ = [
     "arguments_of",
     "broken_by",
     "bytes_of",
+    "is_repository",
     "parse_shares",
     "quantisation_of",
     "scale_of",
@@ -47,13 +50,20 @@ _SCHEDULES: dict[str, tuple[int, tuple[str, ...]]] = {
 }
 
 # Options that name a file or folder.
-_PATHS = ("adapter_path", "chat_template", "data", "mlx_path", "model", "resume_adapter_file")
+_PATHS = (
+    "adapter_path", "chat_template", "data", "mlx_path", "model", "path", "resume_adapter_file",
+)  # fmt: skip
 
 _SERVICES = ("wandb", "swanlab")
 
 # The only bits and group sizes of each block format, and the group sizes of the affine mode.
 _BLOCKS = {"mxfp4": (4, 32), "nvfp4": (4, 16), "mxfp8": (8, 32)}
 _AFFINE_GROUPS = (32, 64, 128)
+
+_LONGEST_REPOSITORY = 96
+_NO_REPOSITORY = (
+    "is no name of a repository on the Hub. Give OWNER/NAME, of letters, digits, '-', '_' and '.'."
+)
 
 
 def scale_of(parameters: LoraParameters) -> float:
@@ -110,7 +120,8 @@ def broken_by(
     | GenerateConfig
     | ConvertConfig
     | FuseConfig
-    | CompareConfig,
+    | CompareConfig
+    | UploadConfig,
 ) -> Iterator[Problem]:
     """Every rule that the config breaks, as key path and sentence."""
     if isinstance(config, DataOptions):
@@ -120,12 +131,31 @@ def broken_by(
             yield (key,), wrong
     if isinstance(config, (ConvertConfig, ModelOptions)):
         yield from _trust(config)
-    if isinstance(config, GenerateConfig) and config.kv_bits and config.max_kv_size:
-        yield ("kv_bits",), "given beside max_kv_size, whose cache can't be quantised."
+    if isinstance(config, GenerateConfig):
+        yield from _generation(config)
     if isinstance(config, TrainConfig):
         yield from _training(config)
     if isinstance(config, ConvertConfig):
         yield from _conversion(config)
+    if isinstance(config, FuseConfig):
+        yield from _fusing(config)
+    if isinstance(config, HubOptions):
+        yield from _hub(config)
+
+
+def _generation(config: GenerateConfig) -> Iterator[Problem]:
+    if config.kv_bits and config.max_kv_size:
+        yield ("kv_bits",), "given beside max_kv_size, whose cache can't be quantised."
+    turns = config.history or []
+    if turns and config.ignore_chat_template:
+        yield ("history",), "given beside ignore_chat_template, without which there are no turns."
+    for number, message in enumerate(turns):
+        wanted = ("user", "assistant")[number % 2]
+        if set(message) != {"role", "content"} or message["role"] != wanted:
+            yield ("history",), f"message {number + 1} is no {{role: {wanted}, content: ...}}."
+            return
+    if len(turns) % 2:
+        yield ("history",), "ends with a question; the next one is the prompt."
 
 
 def _unwritable(key: str, value: str) -> str:
@@ -274,3 +304,46 @@ def _conversion(config: ConvertConfig) -> Iterator[Problem]:
         yield ("q_bits",), f"{config.q_mode} has {bits} bits. Leave it out."
     if config.q_group_size not in (None, group):
         yield ("q_group_size",), f"{config.q_mode} has groups of {group}. Leave it out."
+
+
+def _fusing(config: FuseConfig) -> Iterator[Problem]:
+    for key in ("gguf_path", "gguf_type"):
+        if getattr(config, key) is not None and not config.export_gguf:
+            yield (key,), "is for a GGUF file, but none is written. Add --export-gguf."
+    if config.data and not config.check_rows:
+        yield ("data",), "names rows to check on, but check_rows is 0. Leave one out."
+    if config.trust_sha256 and not config.trust_remote_code:
+        yield ("trust_sha256",), "agrees to code that is not run. Add --trust-remote-code."
+
+
+def is_repository(name: str) -> bool:
+    """Whether a text can be the name of a repository of the Hub, with or without an owner."""
+    owner, _, bare = name.rpartition("/")
+    parts = [bare, *([owner] if "/" in name else [])]
+    return len(name) <= _LONGEST_REPOSITORY and all(map(_is_part, parts))
+
+
+def _is_part(text: str) -> bool:
+    ends = text[:1] + text[-1:]
+    return (
+        re.fullmatch(r"[A-Za-z0-9._-]+", text) is not None
+        and not any(end in ".-" for end in ends)
+        and not any(twice in text for twice in ("--", ".."))
+        and not text.endswith(".git")
+    )
+
+
+def _hub(config: HubOptions) -> Iterator[Problem]:
+    base = getattr(config, "hf_path", None)
+    if base is not None and not is_repository(base):
+        yield ("hf_path",), f"'{base}' {_NO_REPOSITORY}"
+    if config.upload_repo is not None:
+        if not is_repository(config.upload_repo):
+            yield ("upload_repo",), f"'{config.upload_repo}' {_NO_REPOSITORY}"
+        return
+    if isinstance(config, UploadConfig):
+        yield ("upload_repo",), "is not given. Name the repository: --upload-repo OWNER/NAME."
+        return
+    for key in ("public", "update_repo", "dry_run"):
+        if getattr(config, key):
+            yield (key,), "is about an upload, but nothing is uploaded. Add --upload-repo."

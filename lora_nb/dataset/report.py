@@ -86,6 +86,11 @@ class DataReport:
         return findings_frame(self._findings)
 
     @property
+    def found(self) -> list[Finding]:
+        """The same as records, with the first places of each."""
+        return list(self._findings)
+
+    @property
     def ok(self) -> bool:
         """Whether there is no error that would keep a training from starting."""
         return all(finding.severity != "error" for finding in self._findings)

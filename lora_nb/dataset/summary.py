@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from lora_nb.data.faults import RowError
 from lora_nb.data.lengths import Lengths
@@ -12,7 +12,7 @@ from lora_nb.data.rows import Rows
 from lora_nb.data.survey import Shape
 from lora_nb.display.data_record import Table
 
-__all__ = ["head_table", "summary_table"]
+__all__ = ["head_table", "rows_table", "summary_table"]
 
 _LONGEST = 110
 _MOST_KEYS = 6
@@ -69,7 +69,12 @@ def _share(part: int, whole: int) -> str:
 
 def head_table(rows: Rows, count: int) -> Table:
     """The first rows, each value on one line."""
-    read = [(rows.where(number), _cells(rows, number)) for number in range(min(count, len(rows)))]
+    return rows_table(rows, range(min(count, len(rows))))
+
+
+def rows_table(rows: Rows, numbers: Iterable[int]) -> Table:
+    """Rows by their numbers, each value on one line."""
+    read = [(rows.where(number), _cells(rows, number)) for number in numbers]
     keys = list(dict.fromkeys(key for _, cells in read for key in cells))
     more = keys[_MOST_KEYS:]
     keys = keys[:_MOST_KEYS]

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lora_nb.display.alt import alt_text
     from lora_nb.display.background import monitor
-    from lora_nb.display.figure import loss_curve, overlay_curves
+    from lora_nb.display.figure import loss_curve
     from lora_nb.display.generation import Generated, StreamView
     from lora_nb.display.live import Follow, LiveView, watch
+    from lora_nb.display.overlay import overlay_curves
     from lora_nb.display.picture import png
     from lora_nb.display.progress import progress_line
     from lora_nb.display.record import mimebundle
@@ -44,9 +45,10 @@ __all__ = [
 _HOMES = {
     "background": ("monitor",),
     "alt": ("alt_text",),
-    "figure": ("loss_curve", "overlay_curves"),
+    "figure": ("loss_curve",),
     "generation": ("Generated", "StreamView"),
     "live": ("Follow", "LiveView", "watch"),
+    "overlay": ("overlay_curves",),
     "picture": ("png",),
     "progress": ("progress_line",),
     "record": ("mimebundle",),

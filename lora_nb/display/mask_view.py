@@ -110,7 +110,7 @@ class MaskView:
         return [f"Not trained: {note}"] if note else []
 
     def _legend(self) -> str:
-        used = [state for state in _LEGEND if self.row.count(state)]
+        used: list[State] = [state for state in _LEGEND if self.row.count(state)]
         parts = [_marked(state, escape(_LEGEND[state])) for state in used]
         if any(token.special for token in self.row.tokens):
             parts.append(f'<b style="{_SPECIAL}">special token</b>')
@@ -124,7 +124,7 @@ class MaskView:
                 yield f"\n<i>{escape(_left_out(tokens[first:stop]))}</i>\n"
                 continue
             numbered = zip(range(first, stop), tokens[first:stop], strict=True)
-            for state, group in groupby(numbered, key=lambda pair: pair[1].state):
+            for state, group in groupby(numbered, key=_state_of):
                 inner = "".join(
                     (_seam(starts, place) if place in starts else "") + _token(token)
                     for place, token in group
@@ -142,6 +142,10 @@ class MaskView:
                 text = visible_text("".join(token.text for token in group))
                 parts.append(_PLAIN[state].format(text))
         return "".join(parts)
+
+
+def _state_of(numbered: tuple[int, Token]) -> State:
+    return numbered[1].state
 
 
 def _marked(state: State, inner: str) -> str:

@@ -6,9 +6,10 @@ import math
 from collections.abc import Iterable
 from pathlib import Path
 
+from lora_nb.display.listing import upload_line
 from lora_nb.display.state import RunState, state_of
 from lora_nb.display.words import duration, gigabytes, loss, plain, rate, size
-from lora_nb.runs.events import Ended, Record, TrainLoss
+from lora_nb.runs.events import Ended, Progress, Record, TrainLoss
 
 __all__ = ["line_of", "progress_line", "reason_of"]
 
@@ -42,6 +43,8 @@ def _before(state: RunState) -> str:
         return f"valid {loss(state.valid.loss)}{DOT}starting training…"
     if state.started is None:
         return "starting the worker…"
+    if state.listed or state.started.verb == "upload":
+        return "checking what is uploaded…"
     if state.model is None:
         return "loading model…"
     if state.started.verb in ("convert", "fuse"):
@@ -56,8 +59,14 @@ def _stage(state: RunState) -> str:
     told = state.progress
     if told is None:
         return ""
-    count = f" {told.done}/{told.total}" if told.total > 0 else ""
+    count = f" {_count(told)}" if told.total > 0 else ""
     return f"{told.stage}{count}…"
+
+
+def _count(told: Progress) -> str:
+    if told.stage == "uploading":
+        return f"{size(told.done)} of {size(told.total)}"
+    return f"{told.done}/{told.total}"
 
 
 def _training(state: RunState, now: TrainLoss) -> list[str]:
@@ -98,6 +107,10 @@ def _ended(state: RunState, end: Ended) -> list[str]:
     if state.gguf:
         words.append(f"{size(state.gguf.size)} in {state.gguf.path}")
         words.extend(state.gguf.commands.splitlines())
+    if state.uploaded:
+        words.append(upload_line(state.uploaded))
+    elif state.listed and state.listed.dry_run:
+        words.append("nothing was sent (dry run)")
     if end.adapter_path:
         words.append(f"adapter in {end.adapter_path}")
     return words

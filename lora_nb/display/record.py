@@ -10,6 +10,13 @@ from typing import Any
 
 from lora_nb.display import card, figure
 from lora_nb.display.fidelity import COLUMNS, fidelity_rows
+from lora_nb.display.listing import (
+    LISTING,
+    listing_rows,
+    listing_text,
+    listing_title,
+    upload_line,
+)
 from lora_nb.display.picture import base64_text, png
 from lora_nb.display.progress import line_of, reason_of
 from lora_nb.display.state import RunState, state_of
@@ -17,6 +24,8 @@ from lora_nb.display.tables import escape, html_table, wrapper
 from lora_nb.display.text_table import text_table
 from lora_nb.display.view import RunView
 from lora_nb.display.words import loss, plain, size
+from lora_nb.runs.death import explain
+from lora_nb.runs.folder import RunFolder
 
 __all__ = ["mimebundle"]
 
@@ -35,10 +44,11 @@ def mimebundle(view: RunView) -> dict[str, Any]:
     rows = _rows(view, state, status)
     picture, size, alt = _picture(view, state, status)
     return {
-        "text/plain": _text(rows) + _check_text(state),
+        "text/plain": _text(rows) + _check_text(state) + _listed_text(state),
         "text/html": wrapper(
             html_table(_unbroken(rows)),
             _check_html(state),
+            _listed_html(state),
             _image(picture, size, alt),
             _again(view.name),
         ),
@@ -63,6 +73,7 @@ def _rows(view: RunView, state: RunState, status: str) -> list[tuple[str, str]]:
         ("gguf file", state.gguf.path if state.gguf else ""),
         *(("checked by", line) for line in (state.gguf.checks if state.gguf else "").splitlines()),
         *(("to use it", line) for line in (state.gguf.commands if state.gguf else "").splitlines()),
+        ("uploaded", upload_line(state.uploaded) if state.uploaded else ""),
         ("adapter", state.ended.adapter_path if state.ended else ""),
         *(("warning", message) for message in state.warnings),
     ]
@@ -74,6 +85,8 @@ def _reason(view: RunView, state: RunState, status: str) -> str:
         return reason_of(state.ended)
     if status != "crashed":
         return ""
+    if isinstance(view, RunFolder):
+        return explain(view)
     return f"the worker ended without a word (killed, or out of memory); see {view.path}/worker.log"
 
 
@@ -126,6 +139,19 @@ def _check_html(state: RunState) -> str:
     if state.fidelity is None:
         return ""
     return html_table(fidelity_rows(state.fidelity), COLUMNS, _checked_on(state))
+
+
+def _listed_text(state: RunState) -> str:
+    """Which files an upload has, or would have."""
+    if state.listed is None:
+        return ""
+    return "".join(f"\n  {line}" for line in listing_text(state.listed).splitlines())
+
+
+def _listed_html(state: RunState) -> str:
+    if state.listed is None:
+        return ""
+    return html_table(listing_rows(state.listed), LISTING, listing_title(state.listed))
 
 
 def _unbroken(rows: list[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -38,6 +38,8 @@ class RunSummary:
     started: float | None = None
     seconds: float | None = None
     adapter_path: str = ""
+    tags: str = ""
+    note: str = ""
 
 
 def summary_of(view: RunView) -> RunSummary:

@@ -17,21 +17,27 @@ class RunView(Protocol):
     @property
     def name(self) -> str:
         """The name of its folder."""
+        ...
 
     @property
     def path(self) -> Path:
         """Its folder."""
+        ...
 
     @property
     def verb(self) -> str:
         """What it does: train or test."""
+        ...
 
     @property
     def status(self) -> str:
         """How it stands: running, paused, completed, crashed and so on."""
+        ...
 
     def records(self) -> list[Record]:
         """Every event so far."""
+        ...
 
     def config_items(self) -> Mapping[str, str]:
         """Its options in words, `model` and `data` among them."""
+        ...

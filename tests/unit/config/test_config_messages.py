@@ -172,3 +172,27 @@ def test_choices_among_numbers_can_be_given_as_flags() -> None:
     assert (config.kv_bits, config.kv_group_size) == (4, 32)
     text = message_of(GenerateConfig, flags={"kv_bits": "5"})
     assert text.startswith("--kv-bits: 5 is not one of 2, 3, 4, 6 or 8.")
+
+
+@pytest.mark.parametrize(
+    ("history", "words"),
+    [
+        ([{"role": "assistant", "content": "b"}], "message 1 is no {role: user, content: ...}."),
+        ([{"role": "user"}], "message 1 is no {role: user, content: ...}."),
+        ([{"role": "user", "content": "a"}], "ends with a question; the next one is the prompt."),
+        ([{"role": "user", "content": 3}], "3 is not text."),
+        ("hello", "'hello' is not a list."),
+    ],
+)
+def test_a_conversation_is_turns_of_user_and_assistant(history: Any, words: str) -> None:
+    text = message_of(GenerateConfig, flags={"prompt": "q", "history": history})
+    assert "history" in text
+    assert text.endswith(words)
+
+
+def test_a_conversation_needs_a_template() -> None:
+    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    given = {"prompt": "q", "history": turns}
+    assert load(GenerateConfig, flags=given).history == turns
+    text = message_of(GenerateConfig, flags={**given, "ignore_chat_template": True})
+    assert text.startswith("history: given beside ignore_chat_template")

@@ -1,0 +1,1 @@
+"""The runs of before: listed, compared, noted on, deleted."""

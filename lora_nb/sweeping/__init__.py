@@ -1,0 +1,1 @@
+"""Sweeps: what their trials have reached, live and afterwards."""
