@@ -15,20 +15,27 @@ if TYPE_CHECKING:
 
     from lora_nb.api import (
         Run,
+        Sweep,
         attach,
         compare,
         convert,
         data_report,
+        delete,
+        diff,
         doctor,
         export_gguf,
         fit,
         fuse,
         generate,
         list_runs,
+        plot,
         release,
         stop,
+        studio,
+        sweep,
         test,
         train,
+        upload,
     )
 
 __version__ = "0.1.0"
@@ -36,21 +43,28 @@ __version__ = "0.1.0"
 __all__ = [
     "LoraError",
     "Run",
+    "Sweep",
     "__version__",
     "attach",
     "compare",
     "convert",
     "data_report",
+    "delete",
+    "diff",
     "doctor",
     "export_gguf",
     "fit",
     "fuse",
     "generate",
     "list_runs",
+    "plot",
     "release",
     "stop",
+    "studio",
+    "sweep",
     "test",
     "train",
+    "upload",
 ]
 
 
