@@ -23,7 +23,10 @@ nbformat: Any = untyped
 _KERNEL = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
 _numbers = itertools.count(1)
 
-_TRAIN = "%lora_train --model model --data data --batch-size 2 --learning-rate 1e-3 --val-batches 2"
+_TRAIN = (
+    "%lora_train --model model --data data --batch-size 2 --learning-rate 1e-3 --val-batches 2 "
+    "--overwrite"
+)
 ENDLESS = f"{_TRAIN} --iters 1000000 --steps-per-report 5 --steps-per-eval 500 --save-every 20"
 """A training that only ends when it is ended."""
 SHORT = f"{_TRAIN} --iters 200 --steps-per-report 5 --steps-per-eval 50 --save-every 100"

@@ -14,7 +14,7 @@ import urllib.request
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import psutil
 
@@ -33,9 +33,14 @@ _QUIET_SETTINGS = {
 
 
 class LabServer:
-    """A JupyterLab on a random port of this machine; `close` ends it and all it has started."""
+    """A JupyterLab on a random port of this machine; `close` ends it and all it has started.
 
-    def __init__(self, base: Path) -> None:
+    `app` is `notebook` for Jupyter Notebook. One server can't have both: the files of one that
+    have the same name as files of the other are refused, once those were asked for.
+    """
+
+    def __init__(self, base: Path, app: Literal["lab", "notebook"] = "lab") -> None:
+        self._app = app
         self.root = base / "notebooks"
         self._token = secrets.token_hex(16)
         self._port = _free_port()
@@ -60,9 +65,11 @@ class LabServer:
         return f"http://127.0.0.1:{self._port}"
 
     def address(self, notebook: Path, workspace: str) -> str:
-        """The address of a notebook in JupyterLab, alone in a workspace of its own."""
+        """The address of a notebook; in JupyterLab it is alone in a workspace of its own."""
         relative = notebook.relative_to(self.root).as_posix()
-        return f"{self.origin}/lab/workspaces/{workspace}/tree/{relative}?token={self._token}"
+        is_lab = self._app == "lab"
+        place = f"lab/workspaces/{workspace}/tree" if is_lab else "notebooks"
+        return f"{self.origin}/{place}/{relative}?token={self._token}"
 
     def end_kernels(self) -> None:
         """Shut down every session and kernel, and end the workers they have left behind."""
@@ -80,10 +87,11 @@ class LabServer:
         self._process.wait(10)
 
     def _command(self, base: Path) -> list[str]:
+        name = "LabApp" if self._app == "lab" else "JupyterNotebookApp"
         return [
             sys.executable,
             "-m",
-            "jupyterlab",
+            "jupyterlab" if self._app == "lab" else "notebook",
             "--no-browser",
             "--allow-root",
             "--ip=127.0.0.1",
@@ -92,13 +100,14 @@ class LabServer:
             f"--ServerApp.root_dir={self.root}",
             f"--IdentityProvider.token={self._token}",
             "--expose-app-in-browser",
-            f"--LabApp.user_settings_dir={base / 'settings'}",
-            f"--LabApp.workspaces_dir={base / 'workspaces'}",
+            f"--{name}.user_settings_dir={base / 'settings'}",
+            f"--{name}.workspaces_dir={base / 'workspaces'}",
         ]
 
     def _environment(self, base: Path) -> dict[str, str]:
-        root = str(Path(__file__).parents[2])
+        root = Path(__file__).parents[2]
         others = os.environ.get("PYTHONPATH")
+        paths = [str(root), str(root / "widgets"), *([others] if others else [])]
         environment = dict(os.environ) | {
             _MARK: self._token,
             "HF_HUB_OFFLINE": "1",
@@ -107,7 +116,7 @@ class LabServer:
             "JUPYTER_DATA_DIR": str(base / "data"),
             "JUPYTER_RUNTIME_DIR": str(base / "runtime"),
             "JUPYTER_PREFER_ENV_PATH": "1",
-            "PYTHONPATH": f"{root}{os.pathsep}{others}" if others else root,
+            "PYTHONPATH": os.pathsep.join(paths),
         }
         # Runs belong beside the notebook that starts them.
         environment.pop("LORA_NB_RUNS", None)
