@@ -6,7 +6,9 @@ from collections.abc import Iterable
 
 from lora_nb.redact import redacted
 
-__all__ = ["LoraError", "did_you_mean", "listed"]
+__all__ = ["NO_PROMPT", "LoraError", "did_you_mean", "listed"]
+
+NO_PROMPT = "The prompt is empty. Write it behind the flags or into the cell."
 
 
 class LoraError(Exception):

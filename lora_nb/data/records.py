@@ -21,8 +21,8 @@ def rows_of(data: object, name: str = "train") -> Rows:
     """
     if isinstance(data, Rows):
         return data
-    if hasattr(data, "to_dicts"):
-        return RecordRows(data.to_dicts(), name)
+    if (to_dicts := getattr(data, "to_dicts", None)) is not None:
+        return RecordRows(to_dicts(), name)
     if hasattr(data, "to_dict") and hasattr(data, "columns"):
         return RecordRows(_frame_records(data), name)
     if hasattr(data, "column_names") and hasattr(data, "features"):
@@ -156,4 +156,6 @@ def _missing(cell: object) -> bool:
 
 
 def _plain(cell: object) -> object:
-    return cell.tolist() if hasattr(cell, "tolist") else cell
+    # NumPy's and pandas' own kinds of values.
+    as_plain = getattr(cell, "tolist", None)
+    return cell if as_plain is None else as_plain()

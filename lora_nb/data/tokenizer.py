@@ -29,7 +29,7 @@ class Tokenizer(Protocol):
 def eos_ids(tokenizer: Tokenizer) -> frozenset[int]:
     """Every token id that ends an answer: the model's whole set where the wrapper knows it."""
     known = getattr(tokenizer, "eos_token_ids", None)
-    ids = {known} if isinstance(known, int) else set(known or ())
+    ids: set[int] = {known} if isinstance(known, int) else set(known or ())
     if tokenizer.eos_token_id is not None:
         ids.add(tokenizer.eos_token_id)
     return frozenset(int(i) for i in ids)

@@ -77,7 +77,7 @@ class Encoder:
         self.tokenizer = tokenizer
         self.options = options
         self.template = template
-        self.target = target_of(options)
+        self.target: Target = target_of(options)
         self.ends = eos_ids(tokenizer)
         self.roles = template.roles
         self._to_check = _CHECKED_ROWS
@@ -142,10 +142,11 @@ class Encoder:
     def _chat(self, row: Mapping[str, Any]) -> tuple[list[int], NDArray[np.bool_]]:
         messages = to_messages(row, self.options, self.roles)
         tools = tools_of(row)
+        text = self.template.render(self.tokenizer, messages, tools) if self._by_text else ""
+        ids = self._ids(text)
         if self._by_text:
-            text = self.template.render(self.tokenizer, messages, tools)
-            ids = self._ids(text)
             self._check(ids, messages, tools)
+        # The check may have found that the text doesn't say it all.
         if self._by_text:
             trained = self._mask(text, ids, messages, tools)
         else:

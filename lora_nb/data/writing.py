@@ -65,8 +65,8 @@ def to_line(row: object) -> bytes:
 
 
 def _foreign(value: object) -> object:
-    if hasattr(value, "tolist"):
-        return value.tolist()
+    if (as_plain := getattr(value, "tolist", None)) is not None:
+        return as_plain()
     if isinstance(value, Mapping):
         return dict(value)
     return {"type": type(value).__name__, "value": str(value)}

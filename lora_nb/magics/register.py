@@ -22,7 +22,8 @@ def register(shell: InteractiveShell) -> None:
     unregister(shell)
     for command in COMMANDS.values():
         kind = "line_cell" if command.cell else "line"
-        give: Callable[..., None] = shell.register_magic_function
+        # A method that is made when the class is, so nobody knows its type.
+        give: Any = shell.register_magic_function
         give(_magic(command, shell), kind, _name(command))
     completion.install(shell)
     questions.install(shell)
