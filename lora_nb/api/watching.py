@@ -60,12 +60,13 @@ def watched(folder: RunFolder, *, owner: bool) -> None:
 
 def _problem(folder: RunFolder) -> str | None:
     """Why a run is no success, or None."""
-    status = folder.status
+    status, end = folder.status, folder.ended
+    if end is not None and end.refused:
+        return end.refused
     if status == "crashed":
         tail = folder.log_tail(3)
         words = f" Its last words:\n{tail}" if tail else ""
         return f"{explain(folder)}{words}"
     if status not in ("failed", "aborted"):
         return None
-    end = folder.ended
     return end.message if end else f"{folder.name}: {status}."

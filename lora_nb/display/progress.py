@@ -129,6 +129,8 @@ def _headline(end: Ended, step: int) -> str:
 
 def reason_of(end: Ended) -> str:
     """Why a run ended before its time, or empty. With an adapter, the message only sums it up."""
+    if end.refused:
+        return end.refused.rstrip(".")
     if end.early:
         return f"stopped early: {end.early}"
     if end.status == "completed" or (end.status == "stopped" and end.adapter_path):

@@ -272,6 +272,7 @@ class Ended:
     """The last event of a run, unless it is resumed. Without one and its lock free it has crashed.
 
     `early` says why a run is completed before all of its steps: it was told to give up waiting.
+    `refused` says why a run that was over could not go on: it stands as it stood before.
     """
 
     status: Status
@@ -280,6 +281,7 @@ class Ended:
     seconds: float = 0.0
     adapter_path: str = ""
     early: str = ""
+    refused: str = ""
 
 
 Event = (

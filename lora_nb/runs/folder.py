@@ -99,6 +99,11 @@ class RunFolder:
         return self.path / "config.yaml"
 
     @property
+    def earlier_config_path(self) -> Path:
+        """The config before the run was resumed for the last time."""
+        return self.path / "config.before.yaml"
+
+    @property
     def events_path(self) -> Path:
         """The event log."""
         return self.path / "events.jsonl"

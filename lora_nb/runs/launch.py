@@ -65,6 +65,7 @@ def resume(run: RunFolder, config: TrainConfig, changes: str = "") -> None:
         # What was asked of the worker before is not for this one.
         for path in (*run.control_path.glob("*.json"), run.exit_path):
             path.unlink(missing_ok=True)
+        write_whole(run.earlier_config_path, run.config_path.read_text(encoding="utf-8"))
         write_whole(run.config_path, as_yaml(config))
         with EventLog(run.events_path) as log:
             log.write(Resuming(changes=changes), durable=True)

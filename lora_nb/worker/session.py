@@ -23,6 +23,7 @@ from lora_nb.runs.death import MEMORY_ADVICE
 from lora_nb.runs.events import ControlAnswered, Ended, Event, Notice, Resuming, Started
 from lora_nb.runs.folder import RunFolder
 from lora_nb.runs.log import EventLog
+from lora_nb.worker.refusal import as_it_stood
 from lora_nb.worker.wishes import promise_of, wrong_with
 
 __all__ = ["Aborted", "Session", "StoppedEarlyError", "work"]
@@ -147,9 +148,11 @@ def work(run: RunFolder) -> int:
         _install_signals(session)
         set_farewell(lambda message: _last_words(log, message, started))
         ended = _ended(session, started)
+        if ended.status == "failed":
+            ended = as_it_stood(run, ended)
         log.write(ended, durable=True)
-    print(f"lora_nb: {ended.status}. {ended.message}", flush=True)
-    return _EXIT[ended.status]
+    print(f"lora_nb: {ended.status}. {ended.refused or ended.message}", flush=True)
+    return 1 if ended.refused else _EXIT[ended.status]
 
 
 def _last_words(log: EventLog, message: str, started: float) -> None:

@@ -373,6 +373,30 @@ def test_with_another_model_or_other_rows_it_is_refused(
     assert [checkpoint.step for checkpoint in run.checkpoints] == [12, 20, 24]
 
 
+def test_a_completed_one_stays_completed_if_it_can_not_go_on(
+    whole: Run, home: Path, place: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(data_folder(home), other)
+    run = copy_of(whole, "stays", place)
+    config = run.folder.config_path
+    config.write_text(config.read_text().replace(str(data_folder(home)), str(other)))
+    before, steps = config.read_text(), whole.checkpoints[-1].step
+    rows = (other / "train.jsonl").read_bytes()
+    (other / "train.jsonl").write_bytes(rows.replace(b"SELECT", b"SELEKT", 1))
+    usual: dict[str, Any] = {"iters": steps + 4, "adapter_path": "adapters-stays"}
+    with pytest.raises(LoraError, match=r"^Not resumed: the training rows or their tokens have"):
+        lora_nb.train(resume="stays", **usual)
+    assert run.status == "completed"
+    assert config.read_text() == before
+    assert "Not resumed: the training rows" in run.summary()
+    (other / "train.jsonl").write_bytes(rows)
+    more = lora_nb.train(resume="stays", **usual)
+    assert more.status == "completed"
+    assert more.checkpoints[-1].step == steps + 4
+    assert "Not resumed" not in more.summary()
+
+
 def refusal(name: str, **more: Any) -> str:
     """What is said to a resumption that is refused; its run must stay as it is."""
     folder = lora_nb.attach(name).folder
