@@ -107,9 +107,12 @@ class Trainer:
         self.meter.restore(state["meter"])
         self._owed = bool(state["validation_owed"])
 
-    def set_learning_rate(self, step: int, value: float) -> None:
+    def set_learning_rate(self, step: int, value: float, *, again: bool = False) -> None:
         """Use another learning rate from the step after `step` on."""
-        self.emit(LearningRateSet(step=step, value=value))
+        if not again:
+            # What was set later in an earlier life is not wanted any more.
+            self.rates.clear()
+        self.emit(LearningRateSet(step=step, value=value, again=again))
         self.stepper.set_learning_rate(value)
 
     def run(self) -> Outcome:
@@ -153,7 +156,7 @@ class Trainer:
         """Do what was asked for since the step, whose results are looked at."""
         rate = self.rates.pop(step, None)
         if rate is not None:
-            self.set_learning_rate(step, rate)
+            self.set_learning_rate(step, rate, again=True)
         for wish in self.requests.wishes():
             match wish.name:
                 case "evaluate":

@@ -241,10 +241,15 @@ class ControlAnswered:
 
 @dataclass(frozen=True, kw_only=True)
 class LearningRateSet:
-    """From the step after `step` on, this learning rate holds, whatever the config says."""
+    """From the step after `step` on, this learning rate holds, whatever the config says.
+
+    `again` if a resumed run repeats what was set in its first life. A new wish voids those of
+    later steps.
+    """
 
     step: int
     value: float
+    again: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -126,7 +126,9 @@ def _rates(records: Iterable[Record]) -> dict[int, float]:
     rates: dict[int, float] = {}
     for record in records:
         match record.event:
-            case LearningRateSet(step=step, value=value):
+            case LearningRateSet(step=step, value=value, again=again):
+                if not again:
+                    rates = {at: rate for at, rate in rates.items() if at < step}
                 rates[step] = value
             case Resumed(step=step, keeps_rates=False):
                 rates = {at: rate for at, rate in rates.items() if at < step}

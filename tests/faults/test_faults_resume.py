@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -587,7 +588,7 @@ def test_a_rate_that_was_set_is_set_again_at_the_same_step(steered: Run, place: 
     for path in run.folder.checkpoints_path.iterdir():
         shutil.rmtree(path)
     assert lora_nb.train(resume="rate-again", adapter_path="adapters-rate").status == "completed"
-    assert told(run, LearningRateSet) == [rate, rate]
+    assert told(run, LearningRateSet) == [rate, dataclasses.replace(rate, again=True)]
     # Samples and pauses have not changed a bit, and weren't asked for again.
     assert differences(steered.folder, run.folder) == []
     rates = run.metrics["learning_rate"].dropna()
@@ -627,7 +628,8 @@ def test_a_rate_given_to_resume_holds_from_there_and_survives_a_crash(
         log.write(LearningRateSet(step=40, value=1e-4))
     lora_nb.train(resume="new-rate-lost", adapter_path="adapters-new-rate-lost")
     wanted = [LearningRateSet(step=36, value=5e-5), LearningRateSet(step=40, value=1e-4)]
-    assert told(lost, LearningRateSet) == 2 * wanted
+    repeated = [dataclasses.replace(each, again=True) for each in wanted]
+    assert told(lost, LearningRateSet) == wanted + repeated
     rates = lost.metrics["learning_rate"].dropna()
     assert rates[40] == pytest.approx(5e-5)
     assert rates[rates.index > 40].to_numpy() == pytest.approx(1e-4)

@@ -21,7 +21,8 @@ from lora_nb.core.resume import data_key, newest_whole, put_back
 from lora_nb.core.trees import Weights, flat
 from lora_nb.errors import LoraError
 from lora_nb.runs.control import Request
-from lora_nb.runs.events import LearningRateSet, Notice
+from lora_nb.runs.events import Event, LearningRateSet, Notice, Record, Resumed
+from lora_nb.worker.resume import _rates
 from tests.unit.core.kit import Outside, config_of, copied, encoded, loaded, split_of, stir
 
 LENGTHS = [9, 12, 20, 7, 15, 11, 8]
@@ -197,6 +198,27 @@ def test_a_best_one_that_is_found_on_resuming_is_saved_as_such(model: Path, tmp_
     rest.trainer.run()
     assert rest.outside.validations[0].step == 2
     assert rest.outside.saved[0] == (2, True)
+
+
+def test_a_new_rate_voids_those_of_later_steps(model: Path, tmp_path: Path) -> None:
+    # Set at step 50, killed, resumed from 40, and given another one at 45.
+    lived: list[Event] = [
+        LearningRateSet(step=20, value=3e-4),
+        LearningRateSet(step=50, value=1e-4),
+        Resumed(step=40, reported=40),
+        LearningRateSet(step=45, value=1e-5),
+        Resumed(step=40, reported=40),
+        LearningRateSet(step=45, value=1e-5, again=True),
+    ]
+    records = [Record(seq, 0.0, event) for seq, event in enumerate(lived, 1)]
+    assert _rates(records) == {20: 3e-4, 45: 1e-5}
+
+    run = run_of(model, tmp_path, config_of(iters=4, steps_per_report=1))
+    run.trainer.rates = {1: 4e-4, 3: 1e-4}
+    run.outside.asked = {2: [Request("learning_rate", {"value": 5e-5})]}
+    run.trainer.run()
+    rates = [report.learning_rate for report in run.outside.reports]
+    assert rates == pytest.approx([1e-3, 4e-4, 5e-5, 5e-5])
 
 
 def test_a_rate_that_was_promised_just_before_a_stop_is_set(model: Path, tmp_path: Path) -> None:
