@@ -260,6 +260,10 @@ class Notebook:
             self.problems.append(f"{message.text} ({message.location.get('url', '')})")
 
     def _asked(self, dialog: Dialog) -> None:
+        if dialog.type == "beforeunload":
+            # A record that was renewed since the last save is no reason to stay.
+            dialog.accept()
+            return
         self.dialogs.append(dialog.message)
         dialog.dismiss()
 
