@@ -9,13 +9,14 @@ from lora_nb.display import style
 from lora_nb.display.curve import MANY, Points, points, smooth, thin
 from lora_nb.display.state import RunState
 from lora_nb.display.words import loss
+from lora_nb.runs.events import ValidLoss
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.lines import Line2D
 
-__all__ = ["Look", "Stroke", "best_point", "strokes"]
+__all__ = ["Look", "Stroke", "best_point", "ring", "strokes"]
 
 Look = tuple[tuple[str, object], ...]
 
@@ -137,17 +138,23 @@ def best_point(axes: Axes, state: RunState) -> list[Artist]:
         zorder=6,
         parse_math=False,
     )
-    (ring,) = axes.plot(
-        [best.step],
-        [best.loss],
+    round_it = ring(axes, best, style.VALID, size=10, width=1.6)
+    axes.set_ylim(low, high)
+    return [words, round_it]
+
+
+def ring(axes: Axes, at: ValidLoss, colour: str, *, size: float, width: float) -> Line2D:
+    """A ring round a validation; `size` and `width` of its line are in points."""
+    (line,) = axes.plot(
+        [at.step],
+        [at.loss],
         marker="o",
-        markersize=10,
+        markersize=size,
         markerfacecolor="none",
-        markeredgecolor=style.VALID,
-        markeredgewidth=1.6,
+        markeredgecolor=colour,
+        markeredgewidth=width,
         linestyle="None",
         clip_on=False,
         zorder=6,
     )
-    axes.set_ylim(low, high)
-    return [words, ring]
+    return line

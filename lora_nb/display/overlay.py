@@ -6,9 +6,10 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lora_nb.display import style
+from lora_nb.display import marks, style
 from lora_nb.display.curve import MANY, Points, points, smooth, thin
 from lora_nb.display.header import header, shortened
+from lora_nb.display.legend import legend_on
 from lora_nb.display.state import RunState, state_of
 from lora_nb.display.words import loss
 from lora_nb.runs.events import Record
@@ -140,18 +141,7 @@ def _ring(axes: Axes, states: Sequence[RunState]) -> None:
     if not best:
         return
     lowest = min(best, key=lambda event: event.loss)
-    axes.plot(
-        [lowest.step],
-        [lowest.loss],
-        marker="o",
-        markersize=11,
-        markerfacecolor="none",
-        markeredgecolor=style.INK,
-        markeredgewidth=1.4,
-        linestyle="None",
-        clip_on=False,
-        zorder=6,
-    )
+    marks.ring(axes, lowest, style.INK, size=11, width=1.4)
 
 
 def _legend(figure: Figure, axes: Axes, shown: Sequence[Line2D], columns: int, top: float) -> None:
@@ -164,20 +154,15 @@ def _legend(figure: Figure, axes: Axes, shown: Sequence[Line2D], columns: int, t
     handles = list(shown[:_NAMED])
     if more := len(shown) - len(handles):
         handles.append(Line2D([], [], linestyle="None", label=f"and {more} more"))
-    legend = axes.legend(
-        handles=handles,
+    legend_on(
+        axes,
+        handles,
         loc="upper left",
         bbox_to_anchor=(0.12 / width, 1 - (top - 0.26) / height),
         bbox_transform=figure.transFigure,
         ncols=columns,
-        prop=style.font(),
-        labelcolor=style.INK,
-        frameon=False,
         handlelength=2.2,
         columnspacing=1.2,
-        handletextpad=0.5,
         borderpad=0.2,
         labelspacing=0.3,
     )
-    for text in legend.get_texts():
-        text.set_parse_math(False)
