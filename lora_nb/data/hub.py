@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lora_nb.data.formats import Features
+from lora_nb.data.network import chain_of, is_network
 from lora_nb.data.records import ConcatRows, TableRows
 from lora_nb.data.rows import Rows
 from lora_nb.data.sources import SPLITS, Splits
@@ -23,6 +24,7 @@ _KEYS = (
     "path", "name", "config", "train_split", "valid_split", "test_split", "mask_prompt",
     *_FEATURES,
 )  # fmt: skip
+_NETWORK = {"TransportError", "RequestException", "LocalEntryNotFoundError"}
 
 
 def open_named(name: str) -> Splits:
@@ -133,14 +135,13 @@ def _load(name: str, **arguments: Any) -> Any:
 
 
 def _failed(name: str, error: Exception) -> LoraError:
-    chain = _chain(error)
-    kinds = {type(each).__name__ for each in chain}
+    kinds = {type(each).__name__ for each in chain_of(error)}
     text = " ".join(str(error).split())[:300]
     if "gated" in text.lower():
         return LoraError(
             f"Data set '{name}' is gated. Ask for access on its page, then log in to Hugging Face."
         )
-    if kinds & {"OfflineModeIsEnabled"} or any(_is_network(each) for each in chain):
+    if kinds & {"OfflineModeIsEnabled"} or is_network(error, _NETWORK):
         return LoraError(
             f"Data set '{name}' cannot be fetched: no connection to Hugging Face, and it is "
             "not in the cache. Connect, or give a folder with train.jsonl."
@@ -151,19 +152,3 @@ def _failed(name: str, error: Exception) -> LoraError:
             "Check the name; a private one needs a login."
         )
     return LoraError(f"Data set '{name}' cannot be loaded ({type(error).__name__}: {text}).")
-
-
-def _chain(error: BaseException) -> list[BaseException]:
-    chain: list[BaseException] = []
-    each: BaseException | None = error
-    while each is not None and each not in chain:
-        chain.append(each)
-        each = each.__cause__ or each.__context__
-    return chain
-
-
-def _is_network(error: BaseException) -> bool:
-    if isinstance(error, (ConnectionError, TimeoutError)):
-        return True
-    names = {kind.__name__ for kind in type(error).__mro__}
-    return bool(names & {"TransportError", "RequestException", "LocalEntryNotFoundError"})

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from lora_nb.data.network import chain_of, is_network
 from lora_nb.errors import LoraError
 
 __all__ = ["BRIEF", "WAITS", "asked", "in_words", "status_of"]
@@ -70,7 +71,7 @@ def in_words(problem: BaseException) -> str:
         return _WORDS[status]
     if status in _PASSING:
         return f"the Hub has failed several times (status {status}). Try again later."
-    if _is_network(problem):
+    if is_network(problem, _NETWORK):
         return "no connection to the Hugging Face Hub. Connect, and try again."
     said = getattr(problem, "server_message", None) or str(problem)
     text = " ".join(str(said).split())[:300]
@@ -79,7 +80,7 @@ def in_words(problem: BaseException) -> str:
 
 def status_of(problem: BaseException) -> int | None:
     """The status that a server has answered with, if it was one."""
-    for each in _chain(problem):
+    for each in chain_of(problem):
         status = getattr(getattr(each, "response", None), "status_code", None)
         if isinstance(status, int):
             return status
@@ -88,21 +89,4 @@ def status_of(problem: BaseException) -> int | None:
 
 def _may_pass(problem: BaseException) -> bool:
     status = status_of(problem)
-    return status in _PASSING if status else _is_network(problem)
-
-
-def _is_network(problem: BaseException) -> bool:
-    return any(
-        isinstance(each, (ConnectionError, TimeoutError))
-        or bool(_NETWORK & {kind.__name__ for kind in type(each).__mro__})
-        for each in _chain(problem)
-    )
-
-
-def _chain(problem: BaseException) -> list[BaseException]:
-    chain: list[BaseException] = []
-    each: BaseException | None = problem
-    while each is not None and each not in chain:
-        chain.append(each)
-        each = each.__cause__ or each.__context__
-    return chain
+    return status in _PASSING if status else is_network(problem, _NETWORK)
