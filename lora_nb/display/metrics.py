@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from lora_nb.runs.events import Record, Resumed, TrainLoss, ValidLoss
+from lora_nb.runs.events import Record, TrainLoss, ValidLoss
+from lora_nb.runs.standing import standing
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -36,27 +37,15 @@ def metrics(records: Iterable[Record]) -> DataFrame:
     from pandas import DataFrame, Index
 
     rows: dict[int, dict[str, float]] = {}
-    for record in records:
+    for record in standing(records):
         if isinstance(record.event, TrainLoss | ValidLoss):
             rows.setdefault(record.event.step, {}).update(_values(record.event))
-        elif isinstance(record.event, Resumed):
-            rows = _counting(rows, record.event)
     steps = sorted(rows)
     return DataFrame(
         {name: [rows[step].get(name, float("nan")) for step in steps] for name in COLUMNS},
         index=Index(steps, dtype="int64", name="step"),
         dtype="float64",
     )
-
-
-def _counting(rows: dict[int, dict[str, float]], resumed: Resumed) -> dict[int, dict[str, float]]:
-    """The values up to the steps that a run was resumed at."""
-    limits: dict[str, int] = dict.fromkeys(("valid_loss", "perplexity"), resumed.step)
-    kept = {
-        step: {key: v for key, v in values.items() if step <= limits.get(key, resumed.reported)}
-        for step, values in rows.items()
-    }
-    return {step: values for step, values in kept.items() if values}
 
 
 def _values(event: TrainLoss | ValidLoss) -> dict[str, float]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 from lora_nb.runs.events import (
     CheckpointSaved,
@@ -29,10 +28,9 @@ from lora_nb.runs.events import (
     UploadListed,
     ValidLoss,
 )
+from lora_nb.runs.standing import voids
 
 __all__ = ["RunState", "state_of"]
-
-Told = TypeVar("Told", TrainLoss, ValidLoss)
 
 
 @dataclass
@@ -124,12 +122,15 @@ class RunState:
         self.ended = None
         if isinstance(event, Resuming):
             return
-        step, reported = event.step, event.reported
-        self.train_losses = {at: loss for at, loss in self.train_losses.items() if at <= reported}
-        self.valids = {at: event for at, event in self.valids.items() if at <= step}
-        self.checkpoints = [saved for saved in self.checkpoints if saved.step <= step]
-        self.train = _up_to(reported, self.train)
-        self.valid = _up_to(step, self.valid)
+        # Plain numbers, as a picture is drawn of them again and again.
+        last = event.reported
+        self.train_losses = {at: loss for at, loss in self.train_losses.items() if at <= last}
+        self.valids = {at: told for at, told in self.valids.items() if not voids(event, told)}
+        self.checkpoints = [saved for saved in self.checkpoints if not voids(event, saved)]
+        if self.train and voids(event, self.train):
+            self.train = None
+        if self.valid and voids(event, self.valid):
+            self.valid = None
 
     def _stage(self, event: Event) -> bool:
         match event:
@@ -173,10 +174,6 @@ class RunState:
     def _valid(self, event: ValidLoss) -> None:
         self.valid = event
         self.valids[event.step] = event
-
-
-def _up_to(step: int, told: Told | None) -> Told | None:
-    return told if told is not None and told.step <= step else None
 
 
 def state_of(records: Iterable[Record]) -> RunState:

@@ -16,6 +16,7 @@ from lora_nb.runs import store
 from lora_nb.runs.adapters import check_free
 from lora_nb.runs.events import ValidLoss
 from lora_nb.runs.folder import RunFolder
+from lora_nb.runs.standing import standing
 from lora_nb.runs.whole_file import write_whole
 
 __all__ = [
@@ -141,7 +142,8 @@ def sweep_around(run: RunFolder) -> RunFolder | None:
 
 def best_of(run: RunFolder) -> ValidLoss | None:
     """The validation of a run with the lowest loss, or None."""
-    told = [record.event for record in run.records() if isinstance(record.event, ValidLoss)]
+    records = standing(run.records())
+    told = [record.event for record in records if isinstance(record.event, ValidLoss)]
     finite = [event for event in told if math.isfinite(event.loss)]
     return min(finite, key=lambda event: event.loss, default=None)
 
