@@ -183,7 +183,9 @@ def _tell_of(session: Session, trial: Trial, run: RunFolder) -> None:
     end, best = run.ended, best_of(run)
     what = f"Trial {trial.number} ({in_words(trial.values)})"
     status = run.status
-    if status == "failed" and end is not None:
+    if end is not None and end.refused:
+        session.warn(f"{what} could not go on: {end.refused}")
+    elif status == "failed" and end is not None:
         session.warn(f"{what} failed: {end.message}")
     elif status == "crashed":
         session.warn(f"{what} crashed. {explain(run)}")
