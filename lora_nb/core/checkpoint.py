@@ -28,7 +28,7 @@ from lora_nb.runs.adapters import (
     ADAPTER_WEIGHTS,
     check_free,
 )
-from lora_nb.runs.whole_file import replace_file, sync_file, sync_folder
+from lora_nb.runs.whole_file import replace_file, sync_all, sync_folder
 
 __all__ = ["CheckpointWriter", "NotPublishedError", "settle"]
 
@@ -183,9 +183,7 @@ class CheckpointWriter:
         _save_json(part / STATE, state)
         hashes = {path.name: sha256_of(path) for path in sorted(part.iterdir())}
         _save_json(part / MANIFEST, {"format": 1, "sha256": hashes})
-        for path in part.iterdir():
-            sync_file(path)
-        sync_folder(part)
+        sync_all(part)
 
 
 def settle(folder: Path) -> None:

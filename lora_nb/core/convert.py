@@ -22,7 +22,7 @@ from lora_nb.core.load import Loaded
 from lora_nb.core.olmo_layout import is_ai2, plain_tokenizer, with_its_ids
 from lora_nb.core.trees import Weights, flat
 from lora_nb.errors import LoraError
-from lora_nb.runs.whole_file import sync_file, sync_folder
+from lora_nb.runs.whole_file import sync_all, sync_folder
 
 __all__ = [
     "DTYPES",
@@ -270,9 +270,7 @@ def write_model(
         _copy_companions(source, part, with_code)
         for name, text in (texts or {}).items():
             (part / name).write_text(text, encoding="utf-8")
-        for path in part.iterdir():
-            sync_file(path)
-        sync_folder(part)
+        sync_all(part)
         size = sum(path.stat().st_size for path in part.iterdir())
         _put_in_place(part, target)
     except (OSError, RuntimeError) as problem:

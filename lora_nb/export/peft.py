@@ -19,7 +19,7 @@ from lora_nb.core.trees import Weights
 from lora_nb.errors import LoraError, listed
 from lora_nb.export.card import is_on_hub, public_name
 from lora_nb.runs.adapters import ADAPTER_CONFIG, PEFT_WEIGHTS
-from lora_nb.runs.whole_file import sync_file, sync_folder
+from lora_nb.runs.whole_file import sync_all, sync_folder
 
 __all__ = ["as_peft", "check_peft_folder", "write_peft"]
 
@@ -130,9 +130,7 @@ def write_peft(config: dict[str, Any], weights: Weights, target: Path) -> None:
         mx.save_safetensors(str(part / PEFT_WEIGHTS), content, metadata={"format": "pt"})
         text = json.dumps(config, indent=2, sort_keys=True) + "\n"
         (part / ADAPTER_CONFIG).write_text(text, encoding="utf-8")
-        for path in part.iterdir():
-            sync_file(path)
-        sync_folder(part)
+        sync_all(part)
         if target.is_dir():
             target.rmdir()
         part.rename(target)

@@ -39,14 +39,8 @@ RequestName = Literal["stop", "pause", "resume", "evaluate", "learning_rate", "s
 # What a pause does to a worker's look for requests: it is waited for, or waited for until there
 # is a wish to carry out, or ignored.
 Pause = Literal["wait", "wishes", "pass"]
-_DOES: dict[RequestName, str] = {
-    "stop": "stop",
-    "pause": "pause",
-    "resume": "resume",
-    "evaluate": "evaluate",
-    "learning_rate": "give another learning rate",
-    "sample": "generate a sample",
-}
+# What a worker does, where the request is no verb.
+_DOES = {"learning_rate": "give another learning rate", "sample": "generate a sample"}
 _GRACE_SECONDS = 5.0
 _FORCED = "Ended by force, as it did not answer. Checkpoints before that are kept."
 
@@ -68,7 +62,8 @@ def send(run: RunFolder, name: RequestName, **values: Any) -> None:
         more = ""
         if name == "resume" and run.verb == "train":
             more = f" `%lora_train --resume {run.name}` goes on from its last checkpoint."
-        raise LoraError(f"{run.name} is {run.status}: there is no worker to {_DOES[name]}.{more}")
+        does = _DOES.get(name, name)
+        raise LoraError(f"{run.name} is {run.status}: there is no worker to {does}.{more}")
     run.control_path.mkdir(exist_ok=True)
     final = run.control_path / f"{time.time_ns():020d}-{name}.json"
     part = final.with_suffix(".part")

@@ -260,23 +260,7 @@ def _changed(path: Path) -> int:
 @lru_cache(maxsize=512)
 def _config_of(verb: Verb, path: Path, _changed: int) -> RunConfig:
     """The config in a file, read anew when that has changed."""
-    # One call for each kind, since a type variable stands for one of them, not for their union.
-    match verb:
-        case "train":
-            return load(TrainConfig, file=path)
-        case "sweep":
-            return load(SweepConfig, file=path)
-        case "fit":
-            return load(FitConfig, file=path)
-        case "test":
-            return load(TestConfig, file=path)
-        case "convert":
-            return load(ConvertConfig, file=path)
-        case "fuse":
-            return load(FuseConfig, file=path)
-        case "compare":
-            return load(CompareConfig, file=path)
-        case "upload":
-            return load(UploadConfig, file=path)
-        case "data":
-            return load(DataConfig, file=path)
+    # The type variable of `load` stands for one of the kinds, not for their union.
+    kind: Any = KINDS[verb]
+    config: RunConfig = load(kind, file=path)
+    return config

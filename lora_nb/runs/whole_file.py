@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-__all__ = ["replace_file", "sync_file", "sync_folder", "write_whole"]
+__all__ = ["replace_file", "sync_all", "sync_file", "sync_folder", "write_whole"]
 
 
 def sync_file(path: Path) -> None:
@@ -31,6 +31,13 @@ def sync_folder(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sync_all(folder: Path) -> None:
+    """Force a folder's files and its entries to the disk."""
+    for path in folder.iterdir():
+        sync_file(path)
+    sync_folder(folder)
 
 
 def replace_file(path: Path, write: Callable[[Path], object]) -> None:

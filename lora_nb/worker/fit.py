@@ -43,7 +43,7 @@ def fit(session: Session) -> Ended:
         raise LoraError("This run's config.yaml is no fit config.")
     ready = make_ready(session, config, ["train"])
     free = free_memory() + (_resident() if on_cpu() else 0)
-    loaded = load_for(session, config, ready, lambda loaded: make_tunable(loaded, config))
+    loaded = load_for(session, config, ready, lambda loaded: make_tunable(loaded, config, ready))
     wire_memory()
 
     def tick(done: int, total: int) -> None:

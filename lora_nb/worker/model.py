@@ -11,7 +11,6 @@ from lora_nb.core.adapters import make_trainable, start_from
 from lora_nb.core.dora import check_dora
 from lora_nb.core.load import Loaded, load_base, trainable_of
 from lora_nb.core.memory import checkpoint_gradients
-from lora_nb.core.model_key import model_key
 from lora_nb.runs.events import ModelReady
 from lora_nb.worker.prepare import Ready
 from lora_nb.worker.session import Session
@@ -19,11 +18,11 @@ from lora_nb.worker.session import Session
 __all__ = ["load_for", "make_tunable"]
 
 
-def make_tunable(loaded: Loaded, config: TrainConfig) -> dict[str, Any]:
+def make_tunable(loaded: Loaded, config: TrainConfig, ready: Ready) -> dict[str, Any]:
     """Make a model ready for training; returns its `adapter_config.json`. Raises LoraError."""
     check_dora(loaded, config)
     described = make_trainable(loaded.model, config)
-    described["base_sha256"] = model_key(loaded.path)
+    described["base_sha256"] = ready.model_key
     if config.resume_adapter_file:
         start_from(loaded.model, config.resume_adapter_file, described)
     if config.grad_checkpoint:

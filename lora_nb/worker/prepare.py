@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +15,7 @@ from mlx_lm.utils import load_config
 from lora_nb.config import TestConfig, TrainConfig
 from lora_nb.core.batching import Split
 from lora_nb.core.load import context_of, find_model, load_words
+from lora_nb.core.model_key import model_key
 from lora_nb.data.doctor import examine
 from lora_nb.data.findings import Finding, raise_errors
 from lora_nb.data.packing import pack
@@ -35,6 +37,11 @@ class Ready:
     tokenizer: TokenizerWrapper
     splits: dict[str, Split]
     template: Template
+
+    @cached_property
+    def model_key(self) -> str:
+        """The hash of the model's files."""
+        return model_key(self.model_path)
 
 
 def make_ready(session: Session, config: TrainConfig | TestConfig, need: Sequence[str]) -> Ready:

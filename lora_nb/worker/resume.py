@@ -8,7 +8,6 @@ from typing import Any
 
 from lora_nb.core.checkpoint import settle
 from lora_nb.core.loop import Trainer, steps_of
-from lora_nb.core.model_key import model_key
 from lora_nb.core.resume import Saved, data_key, newest_whole, put_back
 from lora_nb.errors import LoraError
 from lora_nb.runs.events import LearningRateSet, Record, Resumed, Started
@@ -32,7 +31,7 @@ class Identity:
     def of(cls, ready: Ready) -> Identity:
         """The identity of what was made ready."""
         rows = {name: data_key(split.prepared.encoded) for name, split in ready.splits.items()}
-        return cls(model_key(ready.model_path), rows)
+        return cls(ready.model_key, rows)
 
     def as_state(self) -> dict[str, Any]:
         """The hashes for a checkpoint's state."""

@@ -34,7 +34,8 @@ def train(session: Session) -> Ended:
     if not isinstance(config, TrainConfig):
         raise LoraError("This run's config.yaml is no train config.")
     session.trains = True
-    saved = saved_of(session) if session.resumes else None
+    resumes = session.resumes
+    saved = saved_of(session) if resumes else None
     emit = open_reporters(session, config)
     ready = make_ready(session, config, ["train", *(["test"] if config.test else [])])
     optimizer = make_optimizer(config)
@@ -57,7 +58,7 @@ def train(session: Session) -> Ended:
         check_fit(session, config, ready)
 
     def fit_out(loaded: Loaded) -> None:
-        writer.described.update(make_tunable(loaded, config))
+        writer.described.update(make_tunable(loaded, config, ready))
 
     loaded = load_for(session, config, ready, fit_out)
     wire_memory()
@@ -94,7 +95,7 @@ def train(session: Session) -> Ended:
         after_step=after_step,
         sample=Sampler(session, config, ready, loaded, lambda: _is_whole(plan)),
     )
-    if session.resumes:
+    if resumes:
         go_on(session, trainer, saved)
     outcome = trainer.run()
     if config.test and outcome.status == "completed":

@@ -109,7 +109,8 @@ def full_disk(*_: Any, **__: Any) -> None:
     [
         (mx, "save_safetensors"),
         (checkpoints, "_save_json"),
-        (checkpoints, "sync_file"),
+        (checkpoints, "sync_all"),
+        (checkpoints, "replace_file"),
         (shutil, "copyfile"),
         (whole_file, "sync_file"),
     ],
