@@ -11,7 +11,7 @@ from lora_nb.display.state import RunState, state_of
 from lora_nb.display.words import duration, gigabytes, loss, plain, rate, size
 from lora_nb.runs.events import Ended, Progress, Record, TrainLoss
 
-__all__ = ["line_of", "progress_line", "reason_of"]
+__all__ = ["line_of", "progress_line", "reason_of", "silent_end"]
 
 DOT = " · "
 
@@ -138,12 +138,15 @@ def reason_of(end: Ended) -> str:
     return end.message.rstrip(".")
 
 
+def silent_end(log: str) -> str:
+    """What is said of a worker that told no end, with the place of its log."""
+    return f"the worker ended without a word (killed, or out of memory); see {log}"
+
+
 def _crashed(state: RunState, run_path: str) -> list[str]:
     where = f" at step {state.train.step}/{state.train.steps}" if state.train else ""
     log = str(Path(run_path) / "worker.log") if run_path else "worker.log in the run's folder"
-    words = [
-        f"crashed{where}: the worker ended without a word (killed, or out of memory); see {log}"
-    ]
+    words = [f"crashed{where}: {silent_end(log)}"]
     if state.train:
         words.append(f"train {loss(state.train.loss)}")
     if state.checkpoints:

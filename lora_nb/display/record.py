@@ -18,7 +18,7 @@ from lora_nb.display.listing import (
     upload_line,
 )
 from lora_nb.display.picture import base64_text, png
-from lora_nb.display.progress import line_of, reason_of
+from lora_nb.display.progress import line_of, reason_of, silent_end
 from lora_nb.display.state import RunState, state_of
 from lora_nb.display.tables import escape, html_table, wrapper
 from lora_nb.display.text_table import text_table
@@ -87,7 +87,7 @@ def _reason(view: RunView, state: RunState, status: str) -> str:
         return ""
     if isinstance(view, RunFolder):
         return explain(view)
-    return f"the worker ended without a word (killed, or out of memory); see {view.path}/worker.log"
+    return silent_end(f"{view.path}/worker.log")
 
 
 def _steps(state: RunState) -> str:
