@@ -7,7 +7,6 @@ import dataclasses
 import hashlib
 import json
 import os
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,12 +15,10 @@ from lora_nb.config import DataConfig
 from lora_nb.data.measure import Measured
 from lora_nb.data.sources import Splits
 from lora_nb.runs.cache import cache_folder
-from lora_nb.runs.folder import RunFolder
 
 __all__ = ["Key", "find", "folder", "keep", "key_of", "model_folder", "tidy"]
 
 _KEPT = 200
-_OLD_SECONDS = 86_400.0
 _LARGEST = 256 << 20
 # A model's weights do not change its tokens.
 _WEIGHTS = {".safetensors", ".bin", ".gguf", ".npz", ".pt", ".pth", ".h5", ".onnx", ".msgpack"}
@@ -110,13 +107,10 @@ def keep(key: Key, measured: Measured) -> None:
 
 
 def tidy() -> None:
-    """Remove the measurements that were longest of no use, and runs that were left behind."""
+    """Remove the measurements that were longest of no use."""
     kept = sorted(_files(folder() / "reports"), key=_age)
     for path in kept[_KEPT:]:
         path.unlink(missing_ok=True)
-    for path in _files(folder() / "runs"):
-        if _age(path) > _OLD_SECONDS and not RunFolder(path).is_alive:
-            shutil.rmtree(path, ignore_errors=True)
 
 
 def _files(place: Path) -> Iterator[Path]:

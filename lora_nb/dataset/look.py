@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 
 from lora_nb.config import DataConfig
 from lora_nb.data.measure import Measured
@@ -15,14 +14,13 @@ from lora_nb.dataset.report import DataReport, mask_view
 from lora_nb.display.data_screen import DataScreen
 from lora_nb.display.foreground import watch_run
 from lora_nb.display.mask_view import MaskView
-from lora_nb.errors import LoraError
-from lora_nb.runs import launch
-from lora_nb.runs.folder import RunFolder
+from lora_nb.runs.passing import passing, report_of
 
 __all__ = ["look_at", "look_at_row", "measure_all", "with_model"]
 
 # With a model the worker looks at every row; here only the keys are wanted.
 _FEW = 2000
+_INTERRUPTED = "Interrupted: not every row was looked at, so nothing was counted."
 
 
 def look_at(
@@ -70,27 +68,11 @@ def measure_all(config: DataConfig, splits: Splits, screen: DataScreen) -> Measu
     if found is not None:
         return found
     cache.tidy()
-    run = launch.start(config, cache.folder() / "runs")
-    watch_run(run, screen=screen)
-    found = _result(run)
+    with passing(config, cache.folder() / "runs") as run:
+        watch_run(run, screen=screen)
+        text = report_of(run, _INTERRUPTED)
+    found = Measured.from_json(text)
     # A model that had to be fetched first is there now.
     if (key := key or cache.key_of(config, splits)) is not None:
         cache.keep(key, found)
-    shutil.rmtree(run.path, ignore_errors=True)
     return found
-
-
-def _result(run: RunFolder) -> Measured:
-    status = run.status
-    if status == "completed":
-        return Measured.from_json(run.report_path.read_text(encoding="utf-8"))
-    if status in ("stopped", "aborted"):
-        shutil.rmtree(run.path, ignore_errors=True)
-        raise LoraError("Interrupted: not every row was looked at, so nothing was counted.")
-    if (end := run.ended) is not None:
-        raise LoraError(end.message)
-    words = run.log_tail(3)
-    raise LoraError(
-        "The worker that looks at the data is gone without a word (killed?)."
-        + (f" Its last words:\n{words}" if words else "")
-    )

@@ -12,10 +12,11 @@ from lora_nb.runs.folder import RunFolder
 
 __all__ = ["MEMORY_ADVICE", "explain", "note_exit", "oom_kills"]
 
-MEMORY_ADVICE = (
+_LESS = (
     "Try a smaller batch_size, fewer num_layers, grad_checkpoint, a smaller max_seq_length, or a "
-    "quantised model; %lora_fit tells what fits."
+    "quantised model"
 )
+MEMORY_ADVICE = f"{_LESS}; %lora_fit tells what fits."
 # How MLX, Metal, CUDA, C++ and the system say in a log that memory ran out.
 _MEMORY_WORDS = re.compile(
     r"out of memory|out-of-memory|insufficient memory|bad_alloc|cannot allocate|"
@@ -31,8 +32,8 @@ def explain(run: RunFolder) -> str:
     """What is known of the end of a crashed run, in sentences."""
     why, memory = _cause(run)
     parts = [f"The worker of {run.name} {why}"]
-    if memory:
-        parts.append(MEMORY_ADVICE)
+    if memory and run.verb != "data":
+        parts.append(f"{_LESS}." if run.verb == "fit" else MEMORY_ADVICE)
     if run.verb == "train" and run.checkpoints:
         step = run.checkpoints[-1].step
         parts.append(f"`%lora_train --resume {run.name}` goes on from step {step}.")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import shutil
 
 import mlx.core as mx
 import psutil
@@ -18,11 +17,13 @@ from lora_nb.core.load import on_cpu
 from lora_nb.core.memory import free_memory, total_memory, wire_memory
 from lora_nb.data.batches import padded_length
 from lora_nb.errors import LoraError
-from lora_nb.runs import attach, control, launch
+from lora_nb.runs import attach
 from lora_nb.runs.cache import cache_folder
+from lora_nb.runs.death import explain
 from lora_nb.runs.events import Ended, Progress
 from lora_nb.runs.fit_result import FitResult
 from lora_nb.runs.folder import RunFolder
+from lora_nb.runs.passing import passing
 from lora_nb.runs.whole_file import write_whole
 from lora_nb.worker.model import load_for, make_tunable
 from lora_nb.worker.prepare import Ready, make_ready
@@ -118,13 +119,8 @@ def check_fit(session: Session, config: TrainConfig, ready: Ready) -> None:
         return
     session.emit(Progress(stage="checking memory", done=0, total=0))
     values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
-    run = launch.start(FitConfig(**values), cache_folder() / "fit")
-    try:
+    with passing(FitConfig(**values), cache_folder() / "fit") as run:
         _answer(session, config, run)
-    finally:
-        if run.is_alive:
-            control.abort(run)
-        shutil.rmtree(run.path, ignore_errors=True)
 
 
 def _answer(session: Session, config: TrainConfig, run: RunFolder) -> None:
@@ -134,10 +130,7 @@ def _answer(session: Session, config: TrainConfig, run: RunFolder) -> None:
     anyway = " (--fit off trains nevertheless.)"
     end = run.ended
     if end is None:
-        raise LoraError(
-            "The trial step took more memory than there is: its process was ended. Try "
-            f"grad_checkpoint, a smaller batch_size or fewer num_layers.{anyway}"
-        )
+        raise LoraError(f"The fit check failed: {explain(run)}{anyway}")
     if end.status == "stopped":
         raise StoppedEarlyError
     if end.status != "completed":

@@ -11,8 +11,8 @@ import lora_nb
 from lora_nb import api
 from lora_nb.config import TrainConfig
 from lora_nb.errors import LoraError
+from lora_nb.fitting import look
 from lora_nb.runs import attach, launch
-from lora_nb.runs.cache import cache_folder
 from lora_nb.runs.events import Ended, Notice, Progress, TrainLoss
 from lora_nb.runs.folder import RunFolder
 
@@ -36,8 +36,9 @@ def trained(values: dict[str, Any]) -> RunFolder:
 
 @pytest.mark.parametrize("more", [{"grad_checkpoint": True}, {"trunk_cache": "memory"}])
 def test_the_predicted_peak_is_that_of_training(
-    more: dict[str, Any], model: Path, data: Path, tmp_path: Path
+    more: dict[str, Any], model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(look, "cache_folder", lambda: tmp_path)
     values = options(model, data, tmp_path, **more)
     found = lora_nb.fit(**values).result
     run = trained(values)
@@ -48,7 +49,7 @@ def test_the_predicted_peak_is_that_of_training(
     assert found.fits
     assert (found.rows, found.steps) == (4, 8)
     assert (found.cache > 0) == (more.get("trunk_cache") == "memory")
-    assert not list((cache_folder() / "fit").glob("*"))
+    assert list((tmp_path / "fit").iterdir()) == []
     # A model this small is trained without a trial.
     stages = {r.event.stage for r in run.records() if isinstance(r.event, Progress)}
     assert "checking memory" not in stages
