@@ -192,6 +192,8 @@ def comparable(config: TrainConfig) -> TrainConfig:
         data=str(DATA_PATH) if config.data == "demo" else config.data,
         num_layers=config.num_layers or -1,
         lora_parameters=parameters,
+        # Both write to one folder, in turn.
+        overwrite=True,
     )
 
 
