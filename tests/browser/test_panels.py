@@ -10,7 +10,7 @@ from safetensors.numpy import load_file
 
 from lora_nb.config import TrainConfig, load
 from lora_nb.runs import launch
-from lora_nb.runs.events import Fidelity
+from lora_nb.runs.export_events import Fidelity
 from tests.browser.keys import button, live, press, record_of, type_into
 from tests.browser.lab import Lab
 from tests.browser.notebook import Notebook

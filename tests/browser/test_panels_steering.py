@@ -65,13 +65,25 @@ def test_the_buttons_steer_a_training_after_a_reload_too(lab: Lab) -> None:
     assert asked == ["pause", "resume", "learning_rate", "stop"]
     assert run.checkpoints
 
+    # What the notebook keeps of it can't be replaced from a page that was loaded anew.
+    older = live(notebook, 2).locator(".lora-nb-older")
+    older.wait_for()
+    assert "run the panel's cell again" in older.inner_text()
+    notebook.start(2)
+    notebook.wait_idle()
+    shows(notebook, "stopped at step", 2)
+    assert older.is_hidden()
+
     stopped = last_step(run)
-    notebook.run(f"run = %lora_train --resume {run.name} --background")
-    press(notebook, "Refresh", 2)
+    press(notebook, "Resume training", 2)
     lab.wait_for_step(notebook, stopped + 1)
     assert [each.event.step for each in run.records() if isinstance(each.event, Resumed)]
     press(notebook, "Stop", 2)
     becomes(notebook, run, "stopped")
+    shows(notebook, "stopped at step", 2)
+    kept = "train, stopped"
+    notebook.wait_for("the record", lambda: kept in notebook.outputs(2)[1].data["text/html"], 30)
+    assert older.is_hidden()
     assert live(notebook, 2).locator(".lora-nb-error").count() == 0
     assert notebook.problems == []
 

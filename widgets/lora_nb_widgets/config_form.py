@@ -32,7 +32,7 @@ class ConfigForm(Panel):
 
     `kind` is a config class (TrainConfig if not given), `values` are options given at the start,
     nested as in YAML. `.config` is the checked config, `.values` what differs from the defaults.
-    The groups of options named in `without` are left out.
+    The groups of options named in `without` are left out, and Clear all leaves those of `keep`.
     """
 
     name = "ConfigForm"
@@ -43,9 +43,11 @@ class ConfigForm(Panel):
         values: Mapping[str, Any] | None = None,
         *,
         without: Collection[str] = (),
+        keep: Collection[str] = (),
     ) -> None:
         super().__init__()
         self.kind = kind
+        self._keep = keep
         self._verb = kind.__name__.removesuffix("Config").lower()
         every = fields_of(kind, self._edited)
         self._fields = {p: f for p, f in every.items() if f.flag.group not in without}
@@ -121,10 +123,11 @@ class ConfigForm(Panel):
                 field.give(value_at(values, path))
         self._edited()
 
-    def clear(self) -> None:
-        """Give every option its default back."""
-        for field in self._fields.values():
-            field.give(None)
+    def clear(self, but: Collection[str] = ()) -> None:
+        """Give every option its default back, but for those of these keys."""
+        for path, field in self._fields.items():
+            if path[0] not in but:
+                field.give(None)
         self._foreign, self._unknown = {}, {}
         self._tell("")
         self._edited()
@@ -172,7 +175,12 @@ class ConfigForm(Panel):
             theme.button(preset.name, self.handler(partial(self._apply, preset)), hint=preset.hint)
             for preset in usable
         ]
-        clear = theme.button("Clear all", self.handler(self.clear), hint="Back to the defaults")
+        kept = f", but for {' and '.join(self._keep)}" if self._keep else ""
+        clear = theme.button(
+            "Clear all",
+            self.handler(partial(self.clear, self._keep)),
+            hint=f"Give every option its default back{kept}",
+        )
         words = [theme.html("<b>Less memory</b>")] if usable else []
         return theme.row(*words, *buttons, clear)
 

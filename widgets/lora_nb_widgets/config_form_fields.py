@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from lora_nb.config import Flag, flags_of
 from lora_nb.config.fields import specs_of
 from lora_nb.config.yaml_io import read_yaml_text
 from lora_nb.errors import LoraError
+from lora_nb_widgets import theme
 from lora_nb_widgets.theme import Widget, note
 
 __all__ = ["Field", "Path", "fields_of", "holds", "options_of", "value_at"]
@@ -24,6 +26,8 @@ _LABEL = "13.5em"
 _NOT_GIVEN = "not given"
 _ORDER = ("Model", "Data", "Adapter", "Training")
 _UNSET = object()
+# Where in a text: it is not the user's, who has not written the key before it.
+_PLACE = re.compile(r"^text(, line \d+)?(, column \d+)?: ")
 _ON_LEAVING = {"continuous_update": False}
 _SUGGESTED = {"model": ("demo",), "data": ("demo", "mlx-community/WikiSQL")}
 
@@ -83,11 +87,19 @@ class Field:
         self._held: Any = None
         self._changed = changed
         self._quiet = False
+        self._indent = _LABEL
         self.input = widget
         self._told: Widget | None = None
         self.widget = ipywidgets.VBox((self.input,), layout=_box())
         self.input.observe(self._follow, "value")
         self.default_is(flag.default)
+
+    def compact(self) -> None:
+        """Give it a short label, in line with inputs that are no options."""
+        self.input.style = {"description_width": theme.LABEL}
+        self.input.layout = ipywidgets.Layout(width="auto", margin="0")
+        self.widget.layout = ipywidgets.Layout(flex="1 1 320px", min_width="0", margin="2px 8px")
+        self._indent = "0"
 
     @property
     def is_yaml(self) -> bool:
@@ -126,7 +138,7 @@ class Field:
             return
         self.problem = problem
         if self._told is None:
-            self._told = ipywidgets.HTML(layout=ipywidgets.Layout(margin=f"0 0 0 {_LABEL}"))
+            self._told = ipywidgets.HTML(layout=ipywidgets.Layout(margin=f"0 0 0 {self._indent}"))
         self._told.value = note(problem, "error")
         self.widget.children = (self.input, self._told) if problem else (self.input,)
 
@@ -184,7 +196,7 @@ class Field:
         try:
             self.given()
         except LoraError as problem:
-            return f"{self.flag.names[0]}: {problem}"
+            return f"{self.flag.names[0]}: {_PLACE.sub('', str(problem))}"
         return ""
 
     def _shown(self, value: Any) -> str:

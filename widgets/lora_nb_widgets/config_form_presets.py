@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lora_nb.config import ConvertConfig
-from lora_nb.config.rules import DEFAULT_ITERS
+from lora_nb.config.derived import DEFAULT_ITERS
 from lora_nb_widgets.recipe import recipe_of
 
 __all__ = ["PRESETS", "Change", "Preset"]

@@ -26,6 +26,7 @@ from lora_nb_widgets.recipe import Recipe, recipe_of
 __all__ = ["DatasetExplorer"]
 
 _ALL = "all rows"
+_EMPTY = "No data was opened yet. Name some, demo for instance, and press Open."
 
 
 class DatasetExplorer(Panel):
@@ -132,20 +133,16 @@ class DatasetExplorer(Panel):
             return self._report
 
         self._fold = theme.Fold("Findings and figures", report)
-        self.chooser = theme.row(
-            self._data,
-            self._model,
-            theme.button("Open", self.handler(self._open_named), main=True),
-        )
+        self._empty = theme.html(theme.note(_EMPTY, "quiet"))
+        opens = theme.button("Open", self.handler(self._open_named), main=True)
+        self.chooser = theme.column(theme.row(self._data, self._model, opens), self._empty)
         check = theme.button(
             "Check every row",
             self.handler(self._check),
             hint="Turn every row into tokens with the model, and list what is wrong",
         )
-        self.fill(
-            self.chooser,
-            theme.row(self._split, self._finding, self._search),
-            self._told,
+        filters = theme.row(self._split, self._finding, self._search)
+        below = theme.column(
             self._pages.widget,
             theme.row(
                 self._place,
@@ -156,6 +153,11 @@ class DatasetExplorer(Panel):
             self._detail,
             self._fold.widget,
         )
+        # Nothing that is about rows before there are any.
+        self._about_rows = {filters: "flex", below: ""}
+        for part in self._about_rows:
+            theme.shown(part, yes=False)
+        self.fill(self.chooser, filters, self._told, below)
 
     def _config(self) -> DataConfig:
         config: DataConfig = load_options(DataConfig, None, self._options)
@@ -234,6 +236,9 @@ class DatasetExplorer(Panel):
 
     def _take(self, source: Source) -> None:
         self._source = source
+        theme.shown(self._empty, yes=False)
+        for part, display in self._about_rows.items():
+            theme.shown(part, yes=True, display=display)
         self._data.value = source.report.title
         self._model.value = source.config.model or ""
         self._shown_row, self._detail.value = None, ""

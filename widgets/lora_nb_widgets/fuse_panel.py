@@ -64,6 +64,7 @@ class FusePanel(Panel):
         self.fill(
             self.form.widget,
             theme.row(self.fuse_button, self.stop_button),
+            self._errors,
             self.view.widget,
             self.results,
             self.upload_fold.widget,
@@ -96,6 +97,12 @@ class FusePanel(Panel):
             theme.row(*(field.widget for field in self.upload_fields.values())),
             theme.row(self.preview_button, self.upload_button),
         )
+
+    # What others do with it
+
+    def use(self, model: str | Path, adapter_path: str | Path | None) -> None:
+        """Go on with another model and adapter; the other options stay as they are filled in."""
+        self.form.give(_given(model, adapter_path))
 
     # What its buttons do
 

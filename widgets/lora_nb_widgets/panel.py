@@ -21,8 +21,9 @@ A panel is built like this:
         def recipe(self) -> Recipe | None:      # the same as code, None for nothing
             return recipe_of("runs", None, {})
 
-- `self.widget` is the root. `fill` puts widgets into it; the error area comes above them, the
-  recipe below. Build them with `theme`: `row` wraps at 800 px, colours are Jupyter's.
+- `self.widget` is the root. `fill` puts widgets into it; the error area comes above them, unless
+  it is one of them, so that it is near the button of a tall panel, and the recipe below. Build
+  them with `theme`: `row` wraps at 800 px, colours are Jupyter's.
 - Handlers go through `self.handler(f)`: it clears the error area, calls `f()`, shows a LoraError
   there, and then calls `changed`. A handler reads the file system at most, writes a control file
   or starts a worker. What is slow goes to `self.later(work, then)`: `work` is called in a daemon
@@ -39,6 +40,7 @@ from __future__ import annotations
 import contextvars
 import threading
 import time
+import uuid
 from collections.abc import Callable
 from typing import Any, ClassVar, TypeVar
 
@@ -70,9 +72,14 @@ class Panel:
         self._recipe_view = RecipeView(self.code_title)
         self._listeners: list[Callable[[], None]] = []
         self._threads: list[threading.Thread] = []
-        self._saved = SavedRecord(self.record, f"{self!r} record")
+        self._saved = SavedRecord(self.record, f"{self!r} record", told=self._recorded)
+        self._older = theme.html()
+        self._mark = f"{theme.LIVE}-{uuid.uuid4().hex[:12]}"
         self.widget = ipywidgets.VBox(layout=ipywidgets.Layout(width="100%"))
         self.widget.add_class(theme.LIVE)
+        self.widget.add_class(self._mark)
+        for told in (self._errors, self._older):
+            theme.shown(told, yes=False)
 
     # What a panel of its own kind says
 
@@ -90,7 +97,8 @@ class Panel:
         """Put widgets into the panel, in the place of those of before."""
         self.widget.children = (
             theme.look(),
-            self._errors,
+            self._older,
+            *(() if self._errors in children else (self._errors,)),
             *children,
             self._recipe_view.widget,
         )
@@ -138,6 +146,7 @@ class Panel:
     def fail(self, problem: BaseException | str | None) -> None:
         """Show a problem in the error area, or clear it."""
         self._errors.value = "" if problem is None else theme.note(str(problem), "error")
+        theme.shown(self._errors, problem is not None)
 
     def changed(self) -> None:
         """Bring recipe and record up to date, and tell who listens."""
@@ -171,6 +180,11 @@ class Panel:
         bundle: dict[str, Any] = {"text/plain": repr(self), "text/html": "", VIEW: self._view()}
         new_handle().display(bundle, raw=True, metadata={})
         self._saved.show()
+
+    def _recorded(self, mark: str) -> None:
+        """Let the page tell if the record that it keeps is another one."""
+        self._older.value = theme.older_record(self._mark, mark)
+        theme.shown(self._older, yes=True)
 
     def _view(self) -> object:
         bundle: dict[str, Any] = self.widget._repr_mimebundle_() or {}

@@ -85,6 +85,8 @@ class Playground(Panel):
         self._saying = theme.html()
         self._told = theme.html()
         self._scroll = chat_box(theme.column(self._said, self._saying))
+        for key in ("model", *_USUAL):
+            self.fields[key].compact()
         more = [f for key, f in self.fields.items() if key not in (*_OWN, *_USUAL)]
         self._more = theme.Fold(
             "System prompt and more options",
@@ -95,13 +97,27 @@ class Playground(Panel):
             theme.row(self.fields["model"].widget, self.refresh_button),
             self.source.widget,
             theme.row(self.side, self.remember),
-            theme.row(*(self.fields[key].widget for key in _USUAL)),
+            theme.grid(*(self.fields[key].widget for key in _USUAL), least="190px"),
             self._more.widget,
             self._scroll,
-            self.prompt,
+            theme.row(self.prompt),
             theme.row(self.send_button, self.stop_button, self.clear_button, self.release_button),
+            self._errors,
             self._told,
         )
+
+    # What others do with it
+
+    @property
+    def model(self) -> str:
+        """The base model that is asked."""
+        return str(self._values().get("model", self._own_default))
+
+    def use(self, adapter_path: str | Path) -> None:
+        """Go on with another adapter; what was said stays. Raises LoraError if it is not there."""
+        self.source.use(adapter_path)
+        self._chosen()
+        self.changed()
 
     # What its buttons do
 
@@ -188,7 +204,7 @@ class Playground(Panel):
 
     def _chosen(self) -> None:
         self.fields["model"].default_is(self.source.base or self._own_default)
-        theme.shown(self.side, self._has_adapter)
+        theme.shown(self.side, self._has_adapter, "flex")
         self.later(self.source.draw, self.source.show)
 
     @property
@@ -223,7 +239,7 @@ class Playground(Panel):
 
     def record(self) -> str:
         """The conversation."""
-        rows = [("model", self._values().get("model", self._own_default))]
+        rows = [("model", self.model)]
         return html_table(rows) + self.chat.html(numbers=False)
 
     def recipe(self) -> Recipe | None:

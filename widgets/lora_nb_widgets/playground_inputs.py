@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ipywidgets
 
-from lora_nb_widgets.theme import Widget
+from lora_nb_widgets import theme
+from lora_nb_widgets.theme import LABEL, Widget
 
 __all__ = ["chat_box", "prompt_input", "remember_input", "side_input"]
 
@@ -17,8 +18,10 @@ def side_input() -> Widget:
         options=[("Both, side by side", "both"), ("Adapter", "adapter"), ("Base", "base")],
         description="Answers",
         tooltip="Who is to answer",
-        style={"button_width": "auto", "description_width": "80px"},
-        layout=ipywidgets.Layout(width="auto", flex="0 0 auto"),
+        style={"button_width": "auto", "description_width": LABEL},
+        layout=ipywidgets.Layout(
+            flex_flow="row wrap", align_items="center", width="auto", margin="2px 8px"
+        ),
     )
 
 
@@ -36,12 +39,14 @@ def remember_input() -> Widget:
 def prompt_input() -> Widget:
     """The field for the prompt."""
     return ipywidgets.Textarea(
+        description="Prompt",
         placeholder="Your prompt. Tab, then Enter sends it.",
-        tooltip="Prompt",
+        tooltip="What is asked",
         rows=3,
         # Sent as a whole on leaving it: of single keys the last might come after the click.
         continuous_update=False,
-        layout=ipywidgets.Layout(width="98%"),
+        style={"description_width": LABEL},
+        layout=theme.wide(),
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lora_nb.config import GenerateConfig, as_yaml
-from lora_nb_widgets.recipe import YAML_NAME, Recipe, recipe_of
+from lora_nb_widgets.recipe import Recipe, console_line, recipe_of
 
 __all__ = ["Request", "recipe_for"]
 
@@ -43,8 +43,9 @@ def recipe_for(requests: Sequence[Request]) -> Recipe | None:
     if line.magic.startswith("%%") or not is_cell:
         return _calls(requests)
     flag = _flag(requests)
-    magic = f"%{line.magic}{flag}\n{prompt}"
-    return Recipe(magic, as_yaml(said), f"{line.console}{flag} -- {shlex.quote(prompt)}")
+    magic = " ".join([f"%{line.magic}", *flag])
+    console = shlex.join([*flag, "--", prompt])
+    return Recipe(f"{magic}\n{prompt}", as_yaml(said), f"{line.console} {console}")
 
 
 def _calls(requests: Sequence[Request]) -> Recipe:
@@ -58,11 +59,11 @@ def _calls(requests: Sequence[Request]) -> Recipe:
     return Recipe(
         "\n".join(["import lora_nb", *calls]),
         as_yaml(options),
-        f"lora-nb generate -c {YAML_NAME}{_flag(requests)} -- {shlex.quote(prompt)}",
+        console_line("generate", _flag(requests), options, ("--", prompt)),
     )
 
 
-def _flag(requests: Sequence[Request]) -> str:
+def _flag(requests: Sequence[Request]) -> list[str]:
     """The flag for both sides. With what each has said itself, one command can only be one side."""
     compares = len(requests) > 1 and "history" not in requests[-1].values
-    return " --compare" if compares else ""
+    return ["--compare"] if compares else []

@@ -11,7 +11,6 @@ import ipywidgets
 from lora_nb.display import figure
 from lora_nb.display.picture import png
 from lora_nb.display.state import RunState, state_of
-from lora_nb.display.tables import escape
 from lora_nb.display.words import loss
 from lora_nb.errors import LoraError
 from lora_nb.runs import store
@@ -20,7 +19,7 @@ from lora_nb.runs.folder import Checkpoint, RunFolder
 from lora_nb_widgets import theme
 from lora_nb_widgets.training_monitor_view import unseen
 
-__all__ = ["Chosen", "Source", "checkpoint_labels", "marked_curve"]
+__all__ = ["Chosen", "Source", "checkpoint_labels", "marked_curve", "word_of"]
 
 BASE, FOLDER = "", "folder"
 _WIDTH, _HEIGHT = 9.0, 2.2
@@ -54,7 +53,6 @@ class Source:
         self._changed = changed
         self._quiet = True
         self._run: RunFolder | None = None
-        self._alt = ""
         self.adapter = ipywidgets.Dropdown(
             description="Adapter", tooltip="A run's adapter, a folder, or none", layout=theme.wide()
         )
@@ -66,21 +64,31 @@ class Source:
             layout=theme.wide(),
         )
         self.checkpoint = ipywidgets.SelectionSlider(
-            description="Checkpoint",
-            tooltip="Step of the training, with its validation loss",
+            tooltip="Step of the training, as below",
             options=[("", "")],
             continuous_update=False,
             readout=False,
-            style={"description_width": "80px"},
-            layout=ipywidgets.Layout(width="97%"),
+            layout=ipywidgets.Layout(width="98%", margin="2px 8px"),
         )
-        # The slider's own readout has no room for more than a number.
-        self.point = theme.html()
+        # The slider's own readout has no room for more than a number, and it bears no name that
+        # those could hear who do not see it.
+        self.point = ipywidgets.Dropdown(
+            description="Checkpoint",
+            tooltip="Step of the training, with its validation loss",
+            options=[("", "")],
+            layout=theme.wide(),
+        )
+        ipywidgets.link((self.checkpoint, "index"), (self.point, "index"))
+        self.words = theme.html()
         self.curve = ipywidgets.Image(
             format="png", layout=ipywidgets.Layout(max_width="100%", height="auto")
         )
         self.widget = theme.column(
-            theme.row(self.adapter, self.folder), self.checkpoint, self.point, self.curve
+            theme.row(self.adapter, self.folder),
+            theme.row(self.point),
+            self.words,
+            self.curve,
+            self.checkpoint,
         )
         self._begin(adapter_path)
         for each in (self.adapter, self.folder, self.checkpoint):
@@ -109,6 +117,21 @@ class Source:
             return None
         return base_of(chosen.path) if chosen else None
 
+    def use(self, adapter_path: str | Path) -> None:
+        """Choose another adapter; of the run that is chosen already, the checkpoint stays.
+
+        Raises LoraError if it is not there.
+        """
+        self._quiet, before = True, self._quiet
+        try:
+            folder = find_adapter(str(adapter_path)).resolve()
+            if self._run is not None and folder.parent.parent == self._run.path.resolve():
+                self.refresh()
+            else:
+                self._begin(adapter_path)
+        finally:
+            self._quiet = before
+
     def refresh(self) -> None:
         """Look again which runs and checkpoints there are."""
         point = self.checkpoint.value
@@ -134,8 +157,7 @@ class Source:
             if drawn.point != self.checkpoint.value:
                 return
             self.curve.value = drawn.picture
-            self._alt = drawn.alt
-            self._name_point()
+            self.words.value = unseen(drawn.alt)
             self.curve.width = str(round(_WIDTH * figure.DPI))
         theme.shown(self.curve, drawn is not None)
 
@@ -171,7 +193,6 @@ class Source:
         self._quiet = before
 
     def _follow(self, change: dict[str, object]) -> None:
-        self._name_point()
         if self._quiet:
             return
         if change["owner"] is self.adapter:
@@ -180,23 +201,17 @@ class Source:
             self._quiet = False
         self._changed()
 
-    def _name_point(self) -> None:
-        label = self.checkpoint.label or ""
-        self.point.value = (
-            f'<div style="margin-left:88px;"><b>{escape(label)}</b>{unseen(self._alt)}</div>'
-        )
-
     def _pick(self) -> None:
         value = str(self.adapter.value)
         self._run = RunFolder(Path(value)) if value not in (BASE, FOLDER) else None
         points = checkpoint_labels(self._run) if self._run else []
-        self.checkpoint.options = points or [("", "")]
+        for each in (self.checkpoint, self.point):
+            each.options = points or [("", "")]
         if points:
             self.checkpoint.index = len(points) - 1
         theme.shown(self.folder, value == FOLDER)
-        theme.shown(self.checkpoint, bool(points))
-        theme.shown(self.point, bool(points))
-        self._name_point()
+        for each in (self.checkpoint, self.point, self.words):
+            theme.shown(each, bool(points))
         if self._run is None:
             theme.shown(self.curve, False)
 
@@ -228,9 +243,15 @@ def _with_checkpoints() -> Iterator[RunFolder]:
             yield run
 
 
-def _word(run: RunFolder, point: Checkpoint) -> str:
+def word_of(run: RunFolder) -> str:
+    """What a run is called on a line: its name where that is looked for, or its path."""
     is_known = run.path.resolve().parent == store.root().resolve()
-    return f"{run.name}@{point.step}" if is_known else str(point.path)
+    return run.name if is_known else str(run.path)
+
+
+def _word(run: RunFolder, point: Checkpoint) -> str:
+    word = word_of(run)
+    return f"{word}@{point.step}" if word == run.name else str(point.path)
 
 
 def _title(run: RunFolder, point: Checkpoint) -> str:

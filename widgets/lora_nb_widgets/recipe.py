@@ -1,10 +1,13 @@
-"""What a panel does, as words: the magic's line, the same as YAML, and the console's command."""
+"""What a panel does, as words: the magic's line, the same as YAML, and the console's command.
+
+Each works as it stands, wherever it is put.
+"""
 
 from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +17,7 @@ from lora_nb.config import Flag, as_yaml, flags_of
 from lora_nb.config.flags import looks_like_flag
 from lora_nb_widgets.theme import Fold, Widget, column, row
 
-__all__ = ["Recipe", "RecipeView", "recipe_of"]
-
-YAML_NAME = "options.yaml"
-"""The file that a console command with `-c` means: the recipe's YAML."""
+__all__ = ["Recipe", "RecipeView", "console_line", "recipe_of"]
 
 # What means the same on a magic's line and in a shell. IPython fills in {names} and $names and
 # takes a question mark for a wish for help.
@@ -27,7 +27,7 @@ _WIDTH = 60
 
 @dataclass(frozen=True)
 class Recipe:
-    """The same in three ways; `console` means the file `options.yaml` where it names that."""
+    """The same in three ways."""
 
     magic: str
     yaml: str
@@ -39,35 +39,48 @@ def recipe_of(
     kind: type[Any] | None,
     values: Mapping[str, Any],
     words: tuple[str, ...] = (),
-    *,
-    prompt: str = "",
 ) -> Recipe:
     """The recipe of a verb (`train`) with these values of options, nested as in YAML.
 
-    `words` are those of a line that are no options, such as a run's name. A `prompt` is the cell
-    below the magic. Without one, the cell holds the options that no flag can say on both kinds of
-    lines.
+    `words` are those of a line that are no options, such as a run's name. What flags can't say is
+    YAML: the cell below the magic, or what the console reads.
     """
     known = {flag.path: flag for flag in flags_of(kind)} if kind is not None else {}
+    parts, body = _sorted(values, known, _is_plain)
+    magic = shlex.join([*parts, *words])
+    cell = f"\n{as_yaml(body).rstrip()}" if body else ""
+    return Recipe(
+        f"{'%%' if cell else '%'}lora_{verb} {magic}".strip() + cell,
+        as_yaml(dict(values)) if values else "",
+        console_line(verb, *_sorted(values, known, _is_sayable), words),
+    )
+
+
+def console_line(
+    verb: str, flags: Sequence[str], body: Mapping[str, Any], words: Sequence[str] = ()
+) -> str:
+    """A command for a terminal: flags, other words, and options that it reads as YAML."""
+    file = ["-c", "/dev/stdin"] if body else []
+    line = shlex.join(["lora-nb", verb, *file, *flags, *words])
+    # No line of a mapping in YAML can be the word at its end.
+    return f"{line} <<'YAML'\n{as_yaml(dict(body))}YAML" if body else line
+
+
+def _sorted(
+    values: Mapping[str, Any],
+    known: Mapping[tuple[str, ...], Flag],
+    can_be_flag: Callable[[Flag, Any], bool],
+) -> tuple[list[str], dict[str, Any]]:
+    """The values as flags, and those that can't be, nested as in YAML."""
     parts: list[str] = []
     body: dict[str, Any] = {}
     for path, value in _leaves(values, known):
         flag = known.get(path)
-        if flag is None or not _is_plain(flag, value):
+        if flag is None or not can_be_flag(flag, value):
             _put(body, path, value)
         else:
             parts += _flag(flag, value)
-    if body and prompt:
-        parts = []
-    file = ["-c", YAML_NAME] if body else []
-    magic = shlex.join([*(file if prompt else []), *parts, *words])
-    console = shlex.join([*(file or parts), *words, *(["--", prompt] if prompt else [])])
-    cell = prompt or (as_yaml(body).rstrip() if body else "")
-    return Recipe(
-        f"{'%%' if cell else '%'}lora_{verb} {magic}".strip() + (f"\n{cell}" if cell else ""),
-        as_yaml(dict(values)) if values else "",
-        f"lora-nb {verb} {console}".strip(),
-    )
+    return parts, body
 
 
 def _leaves(
@@ -88,12 +101,21 @@ def _put(body: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
     body[path[-1]] = value
 
 
-def _is_plain(flag: Flag, value: Any) -> bool:
+def _is_sayable(flag: Flag, value: Any) -> bool:
+    """Whether a flag can say a value in a shell, which takes any text in quotes."""
     if flag.is_switch:
         return isinstance(value, bool)
     if flag.is_list:
-        return all(_PLAIN.fullmatch(str(each)) and "," not in str(each) for each in value)
-    return _PLAIN.fullmatch(str(value)) is not None
+        texts = [str(each) for each in value]
+        return all(text and text == text.strip() and "," not in text for text in texts)
+    return str(value) != ""
+
+
+def _is_plain(flag: Flag, value: Any) -> bool:
+    """Whether a flag can say it on a magic's line too."""
+    texts = value if flag.is_list else (value,)
+    is_plain = all(_PLAIN.fullmatch(str(each)) for each in texts)
+    return is_plain and _is_sayable(flag, value)
 
 
 def _flag(flag: Flag, value: Any) -> list[str]:

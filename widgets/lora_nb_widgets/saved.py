@@ -3,11 +3,16 @@
 A saved live view is no more than the name of a model in a kernel that is gone. So a panel has two
 outputs: its view, and a static record which is hidden while the view lives. The record is replaced
 as the panel changes, now and then: nobody sees it, but the next save of the notebook takes it.
+
+A page that was loaded anew has its outputs from the file, and no longer knows which of them is the
+kernel's to replace. So each record bears a mark made from what it says, and the panel is told the
+newest one: it can see whether the record beside it is an older one.
 """
 
 from __future__ import annotations
 
 import contextvars
+import hashlib
 import threading
 import time
 from collections.abc import Callable
@@ -26,22 +31,33 @@ _SOON = 0.1
 
 def record_html(inner: str) -> str:
     """The record's HTML: no script, and a style that hides it, or the view that isn't there."""
-    return f'<div class="{RECORD} tex2jax_ignore mathjax_ignore">{STYLE}{inner}</div>'
+    classes = f"{RECORD} tex2jax_ignore mathjax_ignore {_mark(inner)}"
+    return f'<div class="{classes}">{STYLE}{inner}</div>'
+
+
+def _mark(inner: str) -> str:
+    """A class that only records have which say the same."""
+    return f"{RECORD}-{hashlib.sha256(inner.encode()).hexdigest()[:12]}"
 
 
 class SavedRecord:
-    """The second output of a panel. `make` gives its HTML; `text` is its constant plain text."""
+    """The second output of a panel. `make` gives its HTML; `text` is its constant plain text.
+
+    `told` is called with the mark of the record whenever another one has been shown.
+    """
 
     def __init__(
         self,
         make: Callable[[], str],
         text: str,
         *,
+        told: Callable[[str], None] = lambda _: None,
         handle: Callable[[], Handle] = new_handle,
         interval: float = _INTERVAL,
     ) -> None:
         self._make = make
         self._text = text
+        self._told = told
         self._new_handle = handle
         self._interval = interval
         self._handles: list[Handle] = []
@@ -59,6 +75,7 @@ class SavedRecord:
             handle.display(self._bundle(), raw=True, metadata={})
             # A panel may be shown in several cells.
             self._handles.append(handle)
+        self._told(_mark(html))
 
     def changed(self) -> None:
         """Bring the record up to date soon, in a thread: drawing it is no work for a handler."""
@@ -86,6 +103,7 @@ class SavedRecord:
             handles = list(self._handles)
         for handle in handles:
             handle.update(bundle, raw=True, metadata={})
+        self._told(_mark(html))
 
     def _made(self) -> str:
         try:

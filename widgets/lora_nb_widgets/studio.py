@@ -20,6 +20,7 @@ from lora_nb_widgets.dataset_explorer import DatasetExplorer
 from lora_nb_widgets.fuse_panel import FusePanel
 from lora_nb_widgets.panel import Panel
 from lora_nb_widgets.playground import Playground
+from lora_nb_widgets.playground_source import word_of
 from lora_nb_widgets.recipe import Recipe, recipe_of
 from lora_nb_widgets.training_monitor import TrainingMonitor
 
@@ -44,7 +45,7 @@ class Studio(Panel):
         self, values: Mapping[str, Any] | None = None, file: str | Path | None = None
     ) -> None:
         super().__init__()
-        self.form = ConfigForm()
+        self.form = ConfigForm(keep=_DEMO)
         if file is not None:
             self.form.load(file)
         given = dict(values or {})
@@ -139,6 +140,8 @@ class Studio(Panel):
             return
         made = _MAKERS[name](self)
         self._panels[name] = made
+        # The newest run is the studio's from here on, not once the monitor has drawn it.
+        self._follow(name)
         made.on_change(lambda: self._follow(name))
         start = [self._start_row()] if name == "Train" else []
         self._places[name].children = (*start, made.widget)
@@ -162,6 +165,13 @@ class Studio(Panel):
             return True
         if isinstance(panel, DatasetExplorer):
             panel.use(self.data_options)
+            return True
+        adapter = _adapter(self)
+        if isinstance(panel, Playground) and panel.model == self.model and adapter:
+            panel.use(adapter)
+            return True
+        if isinstance(panel, FusePanel):
+            panel.use(self.model, adapter)
             return True
         return False
 
@@ -201,7 +211,8 @@ class Studio(Panel):
         self._saved.changed()
 
     def _follow_form(self) -> None:
-        """Show above which model and data the form has."""
+        """Show above which model and data the form has; what was wrong may be so no longer."""
+        self.fail(None)
         config = self.form.checked
         if config is None or self._following:
             return
@@ -241,7 +252,7 @@ def _explorer(studio: Studio) -> Panel:
 def _adapter(studio: Studio) -> str | None:
     """The run that is looked at, once it has an adapter."""
     run = studio.run
-    return str(run.path) if run is not None and run.adapter_path is not None else None
+    return None if run is None or run.adapter_path is None else word_of(run)
 
 
 _MAKERS: dict[str, Callable[[Studio], Panel]] = {

@@ -8,6 +8,7 @@ from typing import Any
 import ipywidgets
 
 __all__ = [
+    "LABEL",
     "LIVE",
     "RECORD",
     "STYLE",
@@ -19,6 +20,7 @@ __all__ = [
     "html",
     "look",
     "note",
+    "older_record",
     "row",
     "shown",
     "title",
@@ -29,6 +31,14 @@ LIVE = "lora-nb-panel"
 """Class of a panel's root, which only a live panel has."""
 RECORD = "lora-nb-record"
 """Class of the block that a saved notebook keeps of a panel."""
+
+LABEL = "80px"
+"""Width of a short label, as inputs have it of themselves."""
+
+_OLDER = (
+    "This page was loaded anew, and the notebook keeps an older record of this panel, which it "
+    "can't replace any more. To keep what you see, run the panel's cell again, then save."
+)
 
 Widget = Any
 """A widget of ipywidgets, which has no type information."""
@@ -41,6 +51,16 @@ STYLE = f"""<style>
 {{ display: none; }}
 </style>"""
 
+# Jupyter's own arrow is dark, also on dark paper: two halves of one in the colour of the words.
+_ARROW = ", ".join(
+    f"linear-gradient({angle}deg, {colours})"
+    for angle, colours in (
+        (45, "transparent 50%, var(--jp-ui-font-color1) 50%"),
+        (-45, "transparent 50%, var(--jp-ui-font-color1) 50%"),
+    )
+)
+
+# The ring of focus is named three times: Jupyter's rules against one are many, and important.
 _LOOK = f"""<style>
 .{LIVE} {{ color: var(--jp-ui-font-color1); max-width: 100%; padding: 2px 2px 6px 2px; }}
 .{LIVE} .widget-html-content {{ line-height: 1.45; }}
@@ -58,12 +78,20 @@ _LOOK = f"""<style>
 .{LIVE} .lora-nb-note {{ white-space: pre-wrap; overflow-wrap: anywhere;
   color: var(--jp-ui-font-color1); background: var(--jp-layout-color2);
   border-left: 4px solid var(--jp-brand-color1); padding: 4px 10px; margin: 2px 0; }}
+.{LIVE} .lora-nb-older {{ display: none; }}
+@keyframes lora-nb-late {{ from {{ visibility: hidden; position: absolute; }} }}
 .{LIVE} .lora-nb-head {{ font-weight: 600; font-size: 110%; margin: 4px 0 2px 0; }}
 .{LIVE} .lora-nb-quiet {{ color: var(--jp-ui-font-color2); overflow-wrap: anywhere; }}
 .{LIVE} .lora-nb-scroll {{ overflow-x: auto; }}
-.{LIVE} textarea {{ font-family: var(--jp-code-font-family); }}
-.{LIVE} button:focus-visible, .{LIVE} input:focus-visible, .{LIVE} select:focus-visible,
-.{LIVE} textarea:focus-visible {{ outline: 2px solid var(--jp-brand-color1); outline-offset: 1px; }}
+.{LIVE} .widget-checkbox input {{ vertical-align: -2px; }}
+.{LIVE} .widget-toggle-buttons > .widget-label {{ text-align: right; margin-right: 6px;
+  flex-shrink: 0; }}
+.{LIVE} textarea {{ font-family: var(--jp-code-font-family); min-height: 28px; }}
+.{LIVE} .widget-dropdown > select {{ background-repeat: no-repeat; background-size: 5px 5px;
+  background-image: {_ARROW}; padding-right: 22px;
+  background-position: right 13px center, right 8px center; }}
+.{LIVE}.{LIVE}.{LIVE} :focus-visible {{ outline: 2px solid var(--jp-brand-color1) !important;
+  outline-offset: 1px; }}
 .{LIVE} input::placeholder, .{LIVE} textarea::placeholder
 {{ color: var(--jp-ui-font-color2); opacity: 1; }}
 </style>"""
@@ -77,6 +105,19 @@ def html(value: str = "") -> Widget:
 def look() -> Widget:
     """The widget that carries the style sheet of live panels."""
     return ipywidgets.HTML(_LOOK, layout=ipywidgets.Layout(display="none"))
+
+
+def older_record(panel: str, mark: str) -> str:
+    """A note that is seen while the record beside a panel does not bear this mark.
+
+    `panel` is a class that only this panel has.
+    """
+    beside = f"+ .jp-OutputArea-child .{RECORD}:not(.{mark})"
+    return (
+        f"<style>.jp-OutputArea-child:has(.{panel}):has({beside}) .{panel} .lora-nb-older "
+        "{ display: block; animation: lora-nb-late 1.5s step-end; }</style>"
+        f'<div class="lora-nb-older lora-nb-note">{_escape(_OLDER)}</div>'
+    )
 
 
 def row(*children: Widget) -> Widget:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +16,7 @@ from lora_nb.runs.folder import RunFolder
 from lora_nb_widgets import theme
 from lora_nb_widgets.panel import Panel
 from lora_nb_widgets.recipe import Recipe
-from lora_nb_widgets.training_monitor_follow import LIVE
+from lora_nb_widgets.training_monitor_steering import Steering, go_on
 from lora_nb_widgets.training_monitor_view import RunView, log_html
 
 if TYPE_CHECKING:
@@ -27,9 +26,9 @@ __all__ = ["TrainingMonitor"]
 
 # The saved notebook's record of a live run is brought up to date this often.
 _KEEP_SECONDS = 30.0
-_NONE = "No runs here yet. %lora_train starts one, then press Refresh."
-_ROUTES = (
-    "A click waits while the kernel is busy with a cell. In a terminal, lora-nb stop {} works."
+_NONE = (
+    "No runs here yet. %lora_train starts one, and so does the tab Train of %lora_studio; "
+    "then press Refresh."
 )
 
 
@@ -51,13 +50,11 @@ class TrainingMonitor(Panel):
         self._kept = float("-inf")
         self.view = RunView(self.widget)
         self._picker()
-        self._controls()
+        self.steering = Steering(self.handler, self._send, self._go_on)
         self._log = theme.html()
         self._log_fold = theme.Fold("Worker log", self._log_area, hint="What the worker printed")
         self._none = theme.html()
-        self._watched = theme.column(
-            self._row, self._steer, self._routes, self.view.widget, self._log_fold.widget
-        )
+        self._watched = theme.column(self.steering.widget, self.view.widget, self._log_fold.widget)
         self.fill(theme.row(self.picker, self.refresh_button), self._none, self._watched)
         self._offer(_folder(run))
 
@@ -69,42 +66,6 @@ class TrainingMonitor(Panel):
         self.refresh_button = theme.button(
             "Refresh", self.handler(self.refresh), hint="Look again for runs, and at this one"
         )
-
-    def _controls(self) -> None:
-        self.stop_button = self._asks("Stop", "stop", "Stop after this step and save")
-        self.pause_button = self._asks("Pause", "pause", "Wait after this step, an hour at most")
-        self.resume_button = self._asks("Resume", "resume", "Go on")
-        self.evaluate_button = self._asks("Evaluate now", "evaluate", "Validate after this step")
-        self._row = theme.row(
-            self.stop_button, self.pause_button, self.resume_button, self.evaluate_button
-        )
-        # Sent as a whole on leaving it: of single keys the last might come after the click.
-        self.rate = ipywidgets.Text(
-            continuous_update=False,
-            description="Learning rate",
-            placeholder="e.g. 1e-5",
-            style={"description_width": "initial"},
-            layout=ipywidgets.Layout(width="200px"),
-        )
-        self.rate_button = theme.button(
-            "Set", self.handler(self._set_rate), hint="Go on with this learning rate"
-        )
-        self.prompt = ipywidgets.Textarea(
-            rows=2,
-            continuous_update=False,
-            description="Prompt",
-            placeholder="what the model is asked in between",
-            style={"description_width": "initial"},
-            layout=theme.wide("240px"),
-        )
-        self.sample_button = theme.button(
-            "Sample now", self.handler(self._sample), hint="Let the model answer after this step"
-        )
-        self._steer = theme.row(self.rate, self.rate_button, self.prompt, self.sample_button)
-        self._routes = theme.html()
-
-    def _asks(self, text: str, name: control.RequestName, hint: str) -> theme.Widget:
-        return theme.button(text, self.handler(lambda: self._send(name)), hint=hint)
 
     # What is watched
 
@@ -142,33 +103,24 @@ class TrainingMonitor(Panel):
         self.run = run
         self._final, self._code, self._kept = "", None, float("-inf")
         self._none.value = "" if run else theme.note(_NONE)
-        theme.shown(self._watched, run is not None)
+        for part in (self.picker, self._watched):
+            theme.shown(part, run is not None)
         if run is None:
             return
-        self._routes.value = theme.note(_ROUTES.format(run.name), "quiet")
-        self._enable("")
+        self.steering.show(run, "")
         if self._log_fold.head.value:
             self._read_log()
         follower = self.view.follower(run, self._looked)
         self.later(follower.follow)
 
     def _looked(self) -> None:
-        self._enable(self.view.status)
+        if self.run is not None:
+            self.steering.show(self.run, self.view.status)
+            if self.view.is_over(self.run):
+                self._code = None
         if time.monotonic() > self._kept + _KEEP_SECONDS:
             self._kept = time.monotonic()
             self.changed()
-
-    def _enable(self, status: str) -> None:
-        lives = status in LIVE
-        trains = lives and self.run is not None and self.run.verb == "train"
-        self.stop_button.disabled = not lives
-        self.pause_button.disabled = not trains or status == "paused"
-        self.resume_button.disabled = not trains or status != "paused"
-        for widget in (
-            *(self.evaluate_button, self.rate, self.rate_button),
-            *(self.prompt, self.sample_button),
-        ):
-            widget.disabled = not trains
 
     # What is asked of the worker
 
@@ -177,19 +129,9 @@ class TrainingMonitor(Panel):
             raise LoraError(_NONE)
         control.send(self.run, name, **values)
 
-    def _set_rate(self) -> None:
-        try:
-            value = float(self.rate.value)
-        except ValueError:
-            value = math.nan
-        if not (math.isfinite(value) and value > 0):
-            raise LoraError(f"learning_rate: '{self.rate.value}' is no number above 0.")
-        self._send("learning_rate", value=value)
-
-    def _sample(self) -> None:
-        if not self.prompt.value.strip():
-            raise LoraError("The prompt of the sample is empty. Write it into its field.")
-        self._send("sample", prompt=self.prompt.value)
+    def _go_on(self) -> None:
+        if (run := self.run) is not None:
+            self.later(lambda: go_on(run), lambda _: self._watch(run))
 
     # The log
 
@@ -216,11 +158,11 @@ class TrainingMonitor(Panel):
         return html_table(rows) + self.view.picture_html()
 
     def recipe(self) -> Recipe | None:
-        """How to watch and stop the run by magics and console, and the options it has."""
+        """How to watch the run by magics and console, and the options it has."""
         if self.run is None:
             return None
         if self._code is None:
-            self._code = _recipe(self.run)
+            self._code = _recipe(self.run, is_over=self.view.is_over(self.run))
         return self._code
 
 
@@ -237,14 +179,13 @@ def _value(runs: list[RunFolder], chosen: RunFolder | None) -> str | None:
     return next(str(run.path) for run in runs if run.path.resolve() == real)
 
 
-def _recipe(run: RunFolder) -> Recipe:
+def _recipe(run: RunFolder, *, is_over: bool) -> Recipe:
     try:
         yaml = run.config_path.read_text(encoding="utf-8")
     except OSError:
         yaml = ""
     name = run.name
-    return Recipe(
-        f"%lora_attach {name} --background\n%lora_stop {name}",
-        yaml,
-        f"lora-nb attach {name}\nlora-nb stop {name}",
-    )
+    watching = f"%lora_attach {name}"
+    if not is_over:
+        watching += f" --background\n# To stop it: %lora_stop {name}"
+    return Recipe(watching, yaml, f"lora-nb attach {name}")

@@ -14,10 +14,7 @@ from lora_nb.runs.events import (
     DataReady,
     Ended,
     Event,
-    Fidelity,
-    GgufSaved,
     ModelReady,
-    ModelSaved,
     Notice,
     Record,
     Resumed,
@@ -26,6 +23,7 @@ from lora_nb.runs.events import (
     Started,
     TestLoss,
 )
+from lora_nb.runs.export_events import Fidelity, GgufSaved, ModelSaved
 
 __all__ = ["MOST", "events_html", "numbers_html", "words_of"]
 

@@ -139,8 +139,11 @@ class Follower:
     def draw(self, frame: Frame) -> None:
         """Show a frame, the last one twice as fine for screens that can show it."""
         status = _status(frame.state) if not frame.last else self.run.status
-        if self.run.verb == "train" or frame.state.has_curve:
+        if frame.state.has_curve or (self.run.verb == "train" and not frame.last):
             self._picture = self._whole(frame.state) if frame.last else self._live.png(frame.state)
+        elif frame.last:
+            # The empty axes have kept a place for a curve that will not come.
+            self._picture = b""
         self._put(frame.state, status, frame.note or frame.line, last=frame.last)
 
     def _whole(self, state: RunState) -> bytes:

@@ -110,7 +110,10 @@ class RunView:
         self._progress(look)
         # The picture bears the run's name; without one the line does.
         named = unseen(look.alt) if look.picture else theme.note(plain(run.name), "quiet")
-        self.line.value = wrapper(f"{named}<div><b>{escape(look.line)}</b></div>")
+        line = f"<div><b>{escape(look.line)}</b></div>"
+        if look.status == "failed":
+            line = theme.note(look.line, "error")
+        self.line.value = wrapper(f"{named}{line}")
         self.numbers.value = numbers_html(look.state)
         self.end.value = _end(run, look)
 

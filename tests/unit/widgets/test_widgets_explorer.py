@@ -242,6 +242,8 @@ def test_every_row_can_be_checked_with_the_model(rows: Path, model: Path) -> Non
 
 def test_other_data_is_opened_beside(rows: Path, tmp_path: Path) -> None:
     explorer = DatasetExplorer()
+    assert "No data was opened yet." in explorer._empty.value
+    assert [part.layout.display for part in explorer._about_rows] == ["none", "none"]
     assert explorer.source is None
     press(explorer, "Open")
     assert error_of(explorer) == "Data: name a folder, a .jsonl file, a data set, or demo."
@@ -252,6 +254,8 @@ def test_other_data_is_opened_beside(rows: Path, tmp_path: Path) -> None:
     press(explorer, "Open")
     assert error_of(explorer) == ""
     assert explorer.numbers == list(range(10))
+    assert [part.layout.display for part in explorer._about_rows] == ["flex", ""]
+    assert explorer._empty.layout.display == "none"
     explorer._data.value = str(tmp_path / "rowz")
     press(explorer, "Open")
     assert "does not exist. Did you mean" in error_of(explorer)

@@ -12,12 +12,14 @@ from lora_nb import api
 from lora_nb.config import ConvertConfig, FuseConfig, UploadConfig
 from lora_nb.display.state import state_of
 from lora_nb.runs import attach, launch
-from lora_nb.runs.events import Event, Fidelity, GgufSaved, ModelSaved, Started, Uploaded
-from lora_nb.runs.events import UploadListed as Listed
+from lora_nb.runs.events import Event, Started
+from lora_nb.runs.export_events import Fidelity, GgufSaved, ModelSaved, Uploaded
+from lora_nb.runs.export_events import UploadListed as Listed
 from lora_nb.runs.folder import RunFolder
 from lora_nb.runs.log import EventLog
 from lora_nb_widgets.fuse_panel import FusePanel
 from lora_nb_widgets.fuse_panel_results import results_html
+from lora_nb_widgets.playground import Playground
 from tests.html_check import Page, read
 from tests.unit.display.made import numbered
 from tests.unit.display.test_display_xss import XSS
@@ -165,6 +167,15 @@ def test_the_form_has_the_options_of_fusing_and_none_of_the_upload(launched: lis
     panel.fuse_button.click()
     assert "check-rows: &#x27;many&#x27; is not a whole number." in panel._errors.value
     assert len(launched) == 1
+
+
+def test_what_is_wrong_is_told_beside_the_button() -> None:
+    for panel in (FusePanel(), Playground()):
+        parts = list(panel.widget.children)
+        place = parts.index(panel._errors)
+        assert parts.count(panel._errors) == 1
+        names = [button.description for button in parts[place - 1].children]
+        assert names[0] in ("Fuse", "Send")
 
 
 def test_the_recipes(launched: list[Any]) -> None:

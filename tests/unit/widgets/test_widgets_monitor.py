@@ -21,6 +21,7 @@ from lora_nb.runs.events import (
     ControlAnswered,
     Event,
     Notice,
+    Resumed,
     Sample,
     Started,
     TrainLoss,
@@ -68,10 +69,23 @@ def shown(panel: TrainingMonitor, status: str) -> None:
     """Wait until a status is shown, and the buttons are those of it."""
 
     def is_shown() -> bool:
-        fitting = panel.resume_button.disabled == (status != "paused")
-        return panel.view.status == status and fitting and not panel.stop_button.disabled
+        fitting = panel.steering.resume_button.disabled == (status != "paused")
+        return panel.view.status == status and fitting and not panel.steering.stop_button.disabled
 
     until(is_shown, f"{status} to be shown")
+
+
+def steers(panel: TrainingMonitor) -> list[str]:
+    """The buttons for the run that are to be seen."""
+    seen: list[str] = []
+    waiting = [panel.steering.widget]
+    while waiting:
+        widget = waiting.pop(0)
+        if widget.layout.display == "none":
+            continue
+        seen += [widget.description] if hasattr(widget, "click") else []
+        waiting += getattr(widget, "children", ())
+    return seen
 
 
 def wait_for_report(panel: TrainingMonitor) -> None:
@@ -98,8 +112,7 @@ def test_a_run_that_is_over_shows_its_last_state(finished: Path) -> None:
     assert "checkpoint" in panel.view.events.value
     assert panel.view.bar.value == 1.0
     assert panel.view.end.value == ""
-    assert panel.stop_button.disabled
-    assert panel.sample_button.disabled
+    assert steers(panel) == []
     assert followers() == []
     record = read(panel.record())
     assert record.faults == []
@@ -110,11 +123,11 @@ def test_a_run_that_is_over_shows_its_last_state(finished: Path) -> None:
 def test_clicks_on_a_run_that_is_over_say_so(finished: Path) -> None:
     panel = TrainingMonitor(finished)
     panel.settle()
-    panel.stop_button.click()
+    panel.steering.stop_button.click()
     name = finished.name
     assert f"{name} is completed: there is no worker to stop." in panel._errors.value
-    panel.rate.value = "1e-4"
-    panel.rate_button.click()
+    panel.steering.rate.value = "1e-4"
+    panel.steering.rate_button.click()
     assert "there is no worker to give another learning rate" in panel._errors.value
     panel.refresh_button.click()
     assert panel._errors.value == ""
@@ -125,14 +138,18 @@ def test_buttons_leave_requests_for_the_worker(living: Callable[..., RunFolder])
     run = living()
     panel = TrainingMonitor(run.name)
     shown(panel, "running")
-    for button in (panel.stop_button, panel.pause_button, panel.evaluate_button):
+    for button in (
+        panel.steering.stop_button,
+        panel.steering.pause_button,
+        panel.steering.evaluate_button,
+    ):
         assert not button.disabled
         button.click()
-    assert panel.resume_button.disabled
-    panel.rate.value = "3e-6"
-    panel.rate_button.click()
-    panel.prompt.value = "how old is Bob?"
-    panel.sample_button.click()
+    assert panel.steering.resume_button.disabled
+    panel.steering.rate.value = "3e-6"
+    panel.steering.rate_button.click()
+    panel.steering.prompt.value = "how old is Bob?"
+    panel.steering.sample_button.click()
 
     assert requests(run) == [
         {"request": "stop"},
@@ -149,8 +166,8 @@ def test_buttons_leave_requests_for_the_worker(living: Callable[..., RunFolder])
 def test_a_wrong_learning_rate_is_refused(text: str, living: Callable[..., RunFolder]) -> None:
     run = living()
     panel = TrainingMonitor(run)
-    panel.rate.value = text
-    panel.rate_button.click()
+    panel.steering.rate.value = text
+    panel.steering.rate_button.click()
     assert "is no number above 0." in panel._errors.value
     assert "<b>" not in panel._errors.value
     assert requests(run) == []
@@ -160,8 +177,8 @@ def test_a_wrong_learning_rate_is_refused(text: str, living: Callable[..., RunFo
 def test_an_empty_prompt_is_refused(living: Callable[..., RunFolder]) -> None:
     run = living()
     panel = TrainingMonitor(run)
-    panel.prompt.value = " "
-    panel.sample_button.click()
+    panel.steering.prompt.value = " "
+    panel.steering.sample_button.click()
     assert "The prompt of the sample is empty." in panel._errors.value
     assert requests(run) == []
     panel.close()
@@ -176,7 +193,7 @@ def test_answers_and_pauses_appear(living: Callable[..., RunFolder]) -> None:
         log.write(Sample(step=2, prompt="how old?", text="<i>SELECT</i>\nage"))
         until(lambda: "SELECT" in panel.view.events.value, "the sample")
         shown(panel, "paused")
-        assert panel.pause_button.disabled
+        assert panel.steering.pause_button.disabled
         log.write(ControlAnswered(request="resume", answer="resumed", step=2))
         shown(panel, "running")
     events = read(panel.view.events.value)
@@ -229,6 +246,11 @@ def test_another_run_takes_the_place_of_the_first(
     panel = TrainingMonitor(run)
     shown(panel, "running")
     assert {value for _, value in panel.picker.options} == {str(over.path), str(run.path)}
+    recipe = panel.recipe()
+    assert recipe is not None
+    assert recipe.magic == (
+        f"%lora_attach {run.name} --background\n# To stop it: %lora_stop {run.name}"
+    )
     panel.picker.value = str(over.path)
     panel.settle(5)
 
@@ -237,17 +259,19 @@ def test_another_run_takes_the_place_of_the_first(
     assert followers() == []
     recipe = panel.recipe()
     assert recipe is not None
-    assert recipe.magic == f"%lora_attach {over.name} --background\n%lora_stop {over.name}"
-    assert recipe.console == f"lora-nb attach {over.name}\nlora-nb stop {over.name}"
+    assert recipe.magic == f"%lora_attach {over.name}"
+    assert recipe.console == f"lora-nb attach {over.name}"
     assert "model: m" in recipe.yaml
 
 
 def test_without_runs_it_says_how_to_start_one(runs_root: Path) -> None:
     panel = TrainingMonitor()
     assert "No runs here yet. %lora_train starts one" in panel._none.value
+    assert "the tab Train" in panel._none.value
+    assert panel.picker.layout.display == "none"
     assert "No runs here yet" in panel.record()
     assert panel.recipe() is None
-    panel.stop_button.click()
+    panel.steering.stop_button.click()
     assert "No runs here yet" in panel._errors.value
 
     run = made(runs_root, started(), loss(2), ended("completed"))
@@ -256,6 +280,42 @@ def test_without_runs_it_says_how_to_start_one(runs_root: Path) -> None:
     assert panel.run == run
     assert panel.view.status == "completed"
     assert panel._none.value == ""
+    assert panel.picker.layout.display == ""
+
+
+def test_only_what_helps_now_is_to_be_seen(
+    living: Callable[..., RunFolder], runs_root: Path
+) -> None:
+    panel = TrainingMonitor(living())
+    shown(panel, "running")
+    asks = ["Stop", "Pause", "Resume", "Evaluate now", "Set", "Sample now"]
+    assert steers(panel) == asks
+    assert "lora-nb stop" in panel.steering._routes.value
+    panel.close()
+
+    fuse = made(runs_root, started(), ended("stopped", "Stopped."), name="fuse")
+    (fuse.path / "run.json").write_text(json.dumps({**fuse.about, "verb": "fuse"}))
+    without = made(runs_root, started(), loss(2), ended("stopped", "Stopped."), name="none-yet")
+    saved = CheckpointSaved(step=2, path="checkpoints/0000002", best=True)
+    stopped = made(runs_root, started(), loss(2), saved, ended("stopped", "x"), name="halfway")
+    done = made(runs_root, started(), loss(2), saved, ended("completed", "x"), name="done")
+    for run in (stopped, done):
+        (run.path / "checkpoints/0000002").mkdir(parents=True)
+    for run, wanted in ((without, []), (stopped, ["Resume training"]), (done, []), (fuse, [])):
+        panel = TrainingMonitor(run)
+        panel.settle()
+        assert steers(panel) == wanted, run.name
+
+
+def test_a_failure_before_the_first_step_has_no_empty_picture(runs_root: Path) -> None:
+    panel = TrainingMonitor(made(runs_root, started(), ended("failed", "<b>no model</b>")))
+    panel.settle()
+    assert panel.view.picture.value == b""
+    assert panel.view.picture.layout.display == "none"
+    assert "lora-nb-error" in panel.view.line.value
+    page = read(panel.view.line.value)
+    assert "<b>no model</b>" in page.text
+    assert page.faults == []
 
 
 def test_a_name_that_fits_no_run_is_an_error(living: Callable[..., RunFolder]) -> None:
@@ -302,7 +362,7 @@ def test_a_folder_that_vanishes_ends_the_watching(living: Callable[..., RunFolde
     shutil.rmtree(run.path)
     panel.settle(10)
     assert followers() == []
-    panel.stop_button.click()
+    panel.steering.stop_button.click()
     assert "there is no worker to stop" in panel._errors.value
 
 
@@ -325,16 +385,16 @@ def test_a_real_run_is_steered_to_its_end(endless: Start) -> None:
     run = endless(steps_per_report=5, steps_per_eval=10**6)
     panel = TrainingMonitor()
     wait_for_report(panel)
-    panel.pause_button.click()
+    panel.steering.pause_button.click()
     shown(panel, "paused")
-    panel.resume_button.click()
+    panel.steering.resume_button.click()
     shown(panel, "running")
-    panel.rate.value = "5e-4"
-    panel.rate_button.click()
-    panel.prompt.value = "how old is <Bob>?"
-    panel.sample_button.click()
+    panel.steering.rate.value = "5e-4"
+    panel.steering.rate_button.click()
+    panel.steering.prompt.value = "how old is <Bob>?"
+    panel.steering.sample_button.click()
     until(lambda: "step " in panel.view.events.value and "→" in panel.view.events.value, "a sample")
-    panel.stop_button.click()
+    panel.steering.stop_button.click()
     panel.settle(30)
 
     assert panel.view.status == "stopped"
@@ -347,6 +407,31 @@ def test_a_real_run_is_steered_to_its_end(endless: Start) -> None:
     assert reports[-1].learning_rate == pytest.approx(5e-4)
 
 
+def test_a_stopped_training_goes_on_by_a_button(endless: Start) -> None:
+    run = endless(steps_per_report=5)
+    panel = TrainingMonitor(run)
+    wait_for_report(panel)
+    panel.steering.stop_button.click()
+    panel.settle(30)
+    assert steers(panel) == ["Resume training"]
+    step = run.checkpoints[-1].step
+    panel.steering.again_button.click()
+
+    def goes_on() -> bool:
+        look = panel.view.look
+        return look is not None and not look.last and look.state.step > step
+
+    until(goes_on, "a step behind the checkpoint")
+    assert [r.event.step for r in run.records() if isinstance(r.event, Resumed)] == [step]
+    assert panel._errors.value == ""
+    assert "Stop" in steers(panel)
+    # Somebody else has let it go on meanwhile.
+    panel._go_on()
+    until(lambda: "it needs no resuming" in panel._errors.value, "the reason")
+    panel.steering.stop_button.click()
+    panel.settle(30)
+
+
 def test_a_worker_that_is_killed_is_told_of(endless: Start) -> None:
     run = endless(steps_per_report=5)
     panel = TrainingMonitor(run)
@@ -356,4 +441,4 @@ def test_a_worker_that_is_killed_is_told_of(endless: Start) -> None:
     panel.settle(20)
     assert panel.view.status == "crashed"
     assert "was killed. The system does so when memory runs out" in panel.view.end.value
-    assert panel.stop_button.disabled
+    assert "Stop" not in steers(panel)

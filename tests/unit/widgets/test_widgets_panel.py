@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-import shlex
+import json
 import subprocess
 import sys
 import threading
@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from lora_nb.commands.table import COMMANDS
-from lora_nb.config import CompareConfig, GenerateConfig, TrainConfig, load, parse_flags
+from lora_nb.config import CompareConfig, TrainConfig, load, parse_flags
 from lora_nb.display.tables import html_table
 from lora_nb.errors import LoraError
 from lora_nb.magics.line import words_of
@@ -151,6 +151,33 @@ def test_what_has_not_changed_is_not_sent_again(outputs: list[Output]) -> None:
     assert len(outputs[1].bundles) == 1
 
 
+def test_a_page_can_tell_whether_its_record_is_the_newest(outputs: list[Output]) -> None:
+    counter, other = Counter(), Counter()
+    assert counter._older.layout.display == "none"
+    counter._ipython_display_()
+    assert counter._older.layout.display == ""
+    record = outputs[1].bundles
+
+    def is_told_of(mark: str) -> bool:
+        return f".lora-nb-record:not(.{mark})" in counter._older.value
+
+    def mark_of(bundle: dict[str, Any]) -> str:
+        classes: str = bundle["text/html"].partition('"')[2].partition('"')[0]
+        return classes.split()[-1]
+
+    first = mark_of(record[0])
+    assert is_told_of(first)
+    counter.button.click()
+    until(lambda: not is_told_of(first), "another mark")
+    assert is_told_of(mark_of(record[-1]))
+    # The same words have the same mark, in another kernel too; each panel speaks for itself.
+    other._ipython_display_()
+    assert mark_of(outputs[3].bundles[0]) == first
+    assert set(other.widget._dom_classes) & set(counter.widget._dom_classes) == {theme.LIVE}
+    assert counter._mark in counter._older.value
+    assert counter._mark in counter.widget._dom_classes
+
+
 def test_a_panel_may_be_shown_twice(outputs: list[Output]) -> None:
     counter = Counter()
     counter._ipython_display_()
@@ -252,6 +279,23 @@ VALUES: list[dict[str, Any]] = [
 ]
 
 
+def as_typed(command: str, folder: Path) -> tuple[list[str], str]:
+    """The words behind `lora-nb` and the text on its stdin, as a shell makes them of a command."""
+    program = folder / "lora-nb"
+    program.write_text(
+        f"#!{sys.executable} -S\nimport json, sys\n"
+        "text = sys.stdin.read() if '/dev/stdin' in sys.argv else ''\n"
+        "print(json.dumps([sys.argv[1:], text]))\n"
+    )
+    program.chmod(0o755)
+    done = subprocess.run(
+        ["/bin/sh", "-c", command], capture_output=True, text=True, env={"PATH": str(folder)}
+    )
+    assert done.stderr == ""
+    words, text = json.loads(done.stdout)
+    return words, text
+
+
 @pytest.mark.parametrize("values", VALUES)
 def test_all_three_ways_of_a_recipe_mean_the_same(values: dict[str, Any], tmp_path: Path) -> None:
     wanted = load(TrainConfig, flags=values)
@@ -264,25 +308,22 @@ def test_all_three_ways_of_a_recipe_mean_the_same(values: dict[str, Any], tmp_pa
     parsed = parse_flags(words_of(line, command), command.flags)
     assert load(TrainConfig, cell=cell, flags=parsed.values) == wanted
     assert load(TrainConfig, cell=recipe.yaml) == wanted
-    words = shlex.split(recipe.console)
-    assert words[:2] == ["lora-nb", "train"]
-    file = tmp_path / "options.yaml"
-    file.write_text(recipe.yaml, encoding="utf-8")
-    parsed = parse_flags(words[2:], command.flags)
-    there = file if parsed.config_file == Path("options.yaml") else None
-    assert load(TrainConfig, file=there, flags=parsed.values) == wanted
+    words, read_in = as_typed(recipe.console, tmp_path)
+    assert words[0] == "train"
+    parsed = parse_flags(words[1:], command.flags)
+    assert parsed.config_file == (Path("/dev/stdin") if read_in else None)
+    assert load(TrainConfig, cell=read_in, flags=parsed.values) == wanted
 
 
-def test_a_prompt_is_the_cell_and_the_consoles_last_word() -> None:
-    prompt = "How old is {Bob}?\nSay $5"
-    recipe = recipe_of("generate", GenerateConfig, {"model": "demo"}, prompt=prompt)
-    assert recipe.magic == f"%%lora_generate --model demo\n{prompt}"
-    assert shlex.split(recipe.console) == [
-        *("lora-nb", "generate", "--model", "demo", "--", prompt),
-    ]
-    odd = recipe_of("generate", GenerateConfig, {"model": "a{b}"}, prompt="Hi")
-    assert odd.magic == "%%lora_generate -c options.yaml\nHi"
-    assert odd.console == "lora-nb generate -c options.yaml -- Hi"
+def test_a_terminal_needs_no_file_to_be_written_first() -> None:
+    said = recipe_of("train", TrainConfig, {"data": "it's a {b} $c", "prompt_feature": "a\nb"})
+    assert said.console == """lora-nb train --data 'it'"'"'s a {b} $c' --prompt-feature 'a\nb'"""
+    assert said.magic.startswith("%%lora_train\n")
+    unsaid = {"contenders": ["base", "a b"], "rows": 3}
+    recipe = recipe_of("compare", CompareConfig, unsaid)
+    assert recipe.console == (
+        "lora-nb compare -c /dev/stdin --rows 3 <<'YAML'\ncontenders:\n- base\n- a b\nYAML"
+    )
 
 
 def test_an_option_without_a_flag_is_written_in_the_cell() -> None:

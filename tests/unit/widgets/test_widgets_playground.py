@@ -146,9 +146,15 @@ def test_any_checkpoint_of_a_run_can_answer(
     panel.settle()
     before = bytes(panel.source.curve.value)
     assert before.startswith(b"\x89PNG")
-    assert "Loss over steps" in panel.source.point.value
+    assert "Loss over steps" in panel.source.words.value
 
+    # Slider and list are one choice.
+    assert panel.source.point.label == labels[1]
     panel.source.checkpoint.index = 0
+    assert panel.source.point.label == labels[0]
+    panel.source.point.index = 1
+    assert panel.source.checkpoint.value.step == 6
+    panel.source.point.index = 0
     panel.settle()
     assert bytes(panel.source.curve.value) != before
     panel.side.value = "adapter"
@@ -292,7 +298,7 @@ def test_a_conversation_is_a_call_in_python(
     assert panel.recipe() is not None
     assert "--compare" not in panel.recipe().console  # type: ignore[union-attr]
     panel.remember.value = False
-    assert "-c options.yaml --compare -- two" in panel.recipe().console  # type: ignore[union-attr]
+    assert "-c /dev/stdin --compare -- two <<'YAML'" in panel.recipe().console  # type: ignore[union-attr]
     panel.remember.value = True
     said(panel, "two")
     recipe = panel.recipe()

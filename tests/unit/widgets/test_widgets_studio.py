@@ -20,6 +20,7 @@ from lora_nb_widgets.config_form import ConfigForm
 from lora_nb_widgets.dataset_explorer import DatasetExplorer
 from lora_nb_widgets.fuse_panel import FusePanel
 from lora_nb_widgets.playground import Playground
+from lora_nb_widgets.playground_chat import Turn
 from lora_nb_widgets.studio import TABS, Studio
 from lora_nb_widgets.theme import Widget
 from lora_nb_widgets.training_monitor import TrainingMonitor
@@ -160,7 +161,7 @@ def test_from_the_form_to_a_trained_run(data: Path, model: Path) -> None:
         studio.tab = name
         assert error_of(studio) == ""
         recipe = studio.panel(name).recipe()
-        assert recipe is None or str(run.path) in recipe.yaml
+        assert recipe is None or run.name in recipe.yaml
     engine.release()
 
 
@@ -169,13 +170,17 @@ def test_before_the_first_checkpoint_there_is_the_base_model(data: Path, model: 
     studio = Studio(options)
     studio.run = launch.create(studio.form.config)
     studio.tab = "Playground"
-    before = studio.panel("Playground")
+    playground = studio.panel("Playground")
+    assert isinstance(playground, Playground)
     assert error_of(studio) == ""
+    assert playground.source.adapter.value == ""
     studio.run = lora_nb.train(background=True, **options).wait(120).folder
     studio.tab = "Watch"
     studio.tab = "Playground"
-    assert isinstance(studio.panel("Playground"), Playground)
-    assert studio.panel("Playground") is not before
+    assert studio.panel("Playground") is playground
+    chosen = playground.source.chosen
+    assert chosen is not None
+    assert chosen.word == f"{studio.run.name}@4"
     engine.release()
 
 
@@ -201,6 +206,64 @@ def test_a_run_that_is_picked_is_the_studios(data: Path, model: Path) -> None:
     studio.tab = "Watch"
     assert monitor.run == second.folder
     monitor.settle(30)
+
+
+def test_another_run_leaves_what_was_said_and_filled_in(data: Path, model: Path) -> None:
+    options = {"model": str(model), "data": str(data), **QUICK, "save_every": 2}
+    first, second = (
+        lora_nb.train(background=True, name=name, adapter_path=name, **options).wait(120).folder
+        for name in ("first", "second")
+    )
+    studio = Studio(options)
+    studio.run = first
+    playground, fusing = (studio.panel(name) for name in ("Playground", "Fuse"))
+    assert isinstance(playground, Playground)
+    assert isinstance(fusing, FusePanel)
+    assert fusing.form.values["adapter_path"] == first.name
+    playground.chat.turns.append(Turn("how old?", {}))
+    playground.source.point.index = 0
+    fusing.form.give({"save_path": "mine"})
+
+    studio.tab = "Watch"
+    studio.tab = "Playground"
+    assert studio.panel("Playground") is playground
+    assert playground.source.checkpoint.value.step == 2
+
+    studio.run = second
+    for name, panel in (("Playground", playground), ("Fuse", fusing)):
+        studio.tab = name
+        assert studio.panel(name) is panel
+    chosen = playground.source.chosen
+    assert chosen is not None
+    assert chosen.word == f"{second.name}@4"
+    assert [turn.prompt for turn in playground.chat.turns] == ["how old?"]
+    assert fusing.form.values["save_path"] == "mine"
+    assert fusing.form.values["adapter_path"] == second.name
+
+    # Another model has said nothing yet.
+    studio.run = None
+    studio._model.value = "demo"
+    assert studio.panel("Playground") is not playground
+    assert fusing.form.values["model"] == "demo"
+
+
+def test_clear_all_leaves_model_and_data(data: Path, model: Path) -> None:
+    studio = Studio({"model": str(model), "data": str(data), **QUICK})
+    studio.tab = "Train"
+    press(studio, "Clear all")
+    assert studio.form.values == {"model": str(model), "data": str(data)}
+    assert (studio._model.value, studio._data.value) == (str(model), str(data))
+
+
+def test_what_was_wrong_is_told_no_longer_once_it_is_changed() -> None:
+    studio = Studio()
+    studio.tab = "Train"
+    studio.form.fields[("iters",)].input.value = "x"
+    press(studio, "Start training")
+    assert error_of(studio) == "--iters: 'x' is not a whole number."
+    studio.form.fields[("iters",)].input.value = "3"
+    assert error_of(studio) == ""
+    assert studio._errors.layout.display == "none"
 
 
 def test_a_wrong_form_starts_nothing(place: Path) -> None:
