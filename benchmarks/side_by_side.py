@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lora_nb.config import TrainConfig, as_yaml
-from lora_nb.config.rules import scale_of
+from lora_nb.config.derived import scale_of
 from lora_nb.demo import DATA_PATH, MODEL_PATH
 from lora_nb.runs import attach, launch, lock
 from lora_nb.runs.environment import worker_environment

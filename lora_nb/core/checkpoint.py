@@ -9,18 +9,16 @@ from __future__ import annotations
 import json
 import shutil
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import mlx.core as mx
 import mlx.nn as nn
-import mlx.optimizers as optim
 
-from lora_nb.core.durable import sha256_of, sweep_parts
-from lora_nb.core.step import Carried
-from lora_nb.core.trees import flat
+from lora_nb.core.durable import alone_in, sha256_of, sweep_parts
+from lora_nb.core.trees import Weights, flat
 from lora_nb.errors import LoraError
 from lora_nb.runs.adapters import (
     ADAPTER_CONFIG,
@@ -45,14 +43,15 @@ class NotPublishedError(LoraError):
     """A checkpoint is whole, but its adapter could not be put where it should go."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class CheckpointWriter:
     """Writes the checkpoints of one run, and publishes adapters to `publish_to`.
 
     `template` is the chat template of the training, where that is not the model's own; it goes
     with the adapter, so that generation uses the same one. With `only_best` the best checkpoint's
     adapter is published, else each. Of more than `keep` checkpoints the oldest go, but never the
-    best. Unless it may `overwrite`, the adapter of another run is left alone.
+    best. Unless it may `overwrite`, the adapter of another run is left alone. `published` is the
+    step whose adapter this writer has published last, -1 before the first.
     """
 
     folder: Path
@@ -62,6 +61,7 @@ class CheckpointWriter:
     keep: int | None = None
     template: str | None = None
     overwrite: bool = True
+    published: int = field(default=-1, init=False)
 
     def prepare(self) -> None:
         """Make the folders, and try to write where the adapter will go.
@@ -86,17 +86,19 @@ class CheckpointWriter:
         self,
         step: int,
         model: nn.Module,
-        optimizer: optim.Optimizer,
-        carried: Carried | None,
+        optimizer: Weights,
+        carried: Weights,
         state: dict[str, Any],
         best_step: int = -1,
     ) -> Path:
         """Write the checkpoint of a step and publish its adapter; returns its folder.
 
-        `best_step` is the step of the best checkpoint so far, this one included.
+        `optimizer` is the state of the optimizer and `carried` what was gathered since the last
+        update, if anything. `best_step` is the step of the best checkpoint so far, this one
+        included.
 
         Raises LoraError if the disk is full or not writable, or a weight is no finite number;
-        earlier checkpoints stay whole.
+        earlier checkpoints stay whole. Raises NotPublishedError if this one is whole, too.
         """
         _check_finite(step, model.trainable_parameters())
         final = self.folder / f"{step:07d}"
@@ -111,8 +113,6 @@ class CheckpointWriter:
             part.rename(final)
             sync_folder(self.folder)
             shutil.rmtree(old, ignore_errors=True)
-            if not self.only_best or step == best_step:
-                self.publish(step)
         except (OSError, RuntimeError) as problem:
             with suppress(OSError):
                 settle(self.folder)
@@ -121,21 +121,41 @@ class CheckpointWriter:
                 "earlier checkpoints are whole."
             ) from problem
         self._prune(best_step)
+        if not self.only_best or step == best_step:
+            self.publish(step)
         return final
 
     def publish(self, step: int) -> None:
         """Put the adapter of a checkpoint where it can be loaded from.
 
-        Raises OSError, and NotPublishedError if another run's adapter is there by now.
+        Raises NotPublishedError if that can't be written to, or has another run's adapter by now.
         """
         saved = self.folder / f"{step:07d}"
-        try:
-            if not self.overwrite:
-                check_free(self.publish_to, self.described.get("run"))
-        except LoraError as problem:
+        if not saved.is_dir():
             raise NotPublishedError(
-                f"Step {step} is saved in {saved}, but not published. {problem}"
-            ) from None
+                f"Step {step} can't be published: {saved} is not there any more. Give --publish "
+                "last to publish the newest one."
+            )
+        try:
+            self.publish_to.mkdir(parents=True, exist_ok=True)
+            with alone_in(self.publish_to):
+                if not self.overwrite:
+                    check_free(self.publish_to, self.described.get("run"))
+                self._copy(saved)
+        except LoraError as problem:
+            why = str(problem)
+        except OSError as problem:
+            why = (
+                f"adapter_path: can't write to {self.publish_to} ({problem.strerror}). Make room "
+                "there, or give another folder with --adapter-path."
+            )
+        else:
+            self.published = step
+            return
+        raise NotPublishedError(f"Step {step} is saved in {saved}, but not published. {why}")
+
+    def _copy(self, saved: Path) -> None:
+        """Put the files of a checkpoint's adapter in the place of those that are there."""
         if _differ(saved / ADAPTER_CONFIG, self.publish_to / ADAPTER_CONFIG):
             # Another adapter's: its weights must never be seen with this one's config.
             (self.publish_to / ADAPTER_WEIGHTS).unlink(missing_ok=True)
@@ -169,14 +189,14 @@ class CheckpointWriter:
         self,
         part: Path,
         model: nn.Module,
-        optimizer: optim.Optimizer,
-        carried: Carried | None,
+        optimizer: Weights,
+        carried: Weights,
         state: dict[str, Any],
     ) -> None:
         _save_tensors(part / ADAPTER_WEIGHTS, model.trainable_parameters())
-        _save_tensors(part / OPTIMIZER, optimizer.state)
-        if carried is not None:
-            _save_tensors(part / CARRIED, carried._asdict())
+        _save_tensors(part / OPTIMIZER, optimizer)
+        if carried:
+            _save_tensors(part / CARRIED, carried)
         _save_json(part / ADAPTER_CONFIG, self.described)
         if self.template is not None:
             (part / ADAPTER_TEMPLATE).write_text(self.template, encoding="utf-8")

@@ -8,8 +8,8 @@ import mlx.nn as nn
 from mlx_lm.models.switch_layers import QuantizedSwitchLinear, SwitchLinear
 
 from lora_nb.config import TrainConfig
-from lora_nb.core.adapters import layers_of
 from lora_nb.core.load import Loaded
+from lora_nb.core.trainable import layers_of
 from lora_nb.errors import LoraError
 
 __all__ = ["check_dora"]

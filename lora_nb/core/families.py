@@ -18,15 +18,18 @@ from typing import Any
 from mlx_lm.utils import MODEL_REMAPPING
 
 from lora_nb.core import olmo
+from lora_nb.core.rope_keys import (
+    ROPE_PARAMETERS,
+    Change,
+    Config,
+    refuse_unknown_rope,
+    rope_changes,
+    wrong,
+)
 from lora_nb.errors import LoraError
 
 __all__ = ["Mended", "install", "mended", "tensor_names", "text_of"]
 
-Config = dict[str, Any]
-Change = tuple[str, Any, str]
-
-_ROPE_PARAMETERS = "rope_parameters"
-_ORIGINAL = "original_max_position_embeddings"
 
 # What a key means that a config leaves out, where mlx-lm thinks otherwise. Source: transformers.
 _LEFT_OUT: dict[str, Config] = {
@@ -59,10 +62,6 @@ _COMPUTED: dict[str, dict[str, tuple[Any, ...]]] = {
     "gemma2": _GEMMA,
     "gemma3_text": {**_GEMMA, "attn_logit_softcapping": (), "final_logit_softcapping": ()},
 }
-
-# The kinds of rope scaling that a family's code computes, where it reads the key at all.
-_ROPE_KINDS = {"mixtral": (), "phi3": ("longrope", "su", "linear")}
-_WITH_ORIGINAL = ("llama3", "longrope", "yarn")
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,7 @@ def _mended(path: Path, config: Config) -> Mended:
     updates: Config = {}
     notes: list[str] = []
     changes = (
-        *_rope(config, known),
+        *rope_changes(config, known),
         *_left_out(config),
         *_head(path, config, known),
         *_pattern(config, known),
@@ -116,82 +115,15 @@ def _mended(path: Path, config: Config) -> Mended:
         updates.setdefault(key, value)
         if note:
             notes.append(note)
-    _refuse_unknown_rope(config | updates, known)
+    refuse_unknown_rope(config | updates, known)
     _refuse_unread(config | updates)
     return Mended(updates, notes)
-
-
-def _rope(config: Config, known: set[str]) -> Iterator[Change]:
-    """`rope_parameters`, as transformers 5 writes them, under the names that mlx-lm reads."""
-    given = config.get(_ROPE_PARAMETERS)
-    if not isinstance(given, Mapping):
-        yield from _scaling(config)
-        return
-    layered = isinstance(given.get("full_attention"), Mapping)
-    full = given["full_attention"] if layered else given
-    flat: Config = {
-        key: full[key] for key in ("rope_theta", "partial_rotary_factor") if key in full
-    }
-    if layered and isinstance(given.get("sliding_attention"), Mapping):
-        flat["rope_local_base_freq"] = _local_theta(config, given["sliding_attention"])
-    if _rope_kind(full) != "default":
-        flat["rope_scaling"] = scaling = _complete(config, full)
-        if _ORIGINAL in scaling:
-            flat[_ORIGINAL] = scaling[_ORIGINAL]
-    note = ""
-    if known and _ROPE_PARAMETERS not in known:
-        note = "The config's rope_parameters are read for mlx-lm, which ignores them."
-    for key, value in flat.items():
-        # In transformers these are the ones that count.
-        if config.get(key) != value:
-            yield key, value, note
-            note = ""
-
-
-def _scaling(config: Config) -> Iterator[Change]:
-    """`rope_scaling`, as transformers 4 wrote it, with what some of mlx-lm's families miss."""
-    scaling = config.get("rope_scaling")
-    if not isinstance(scaling, Mapping):
-        return
-    if _rope_kind(scaling) == "default":
-        yield "rope_scaling", None, ""
-    elif (complete := _complete(config, scaling)) != scaling:
-        yield "rope_scaling", complete, ""
-
-
-def _complete(config: Config, scaling: Mapping[str, Any]) -> Config:
-    """Rope scaling with its kind under both names, and with the length before scaling.
-
-    That is the model's longest text, if the config doesn't tell it.
-    """
-    kind = _rope_kind(scaling)
-    complete = {**scaling, "rope_type": kind, "type": kind}
-    if kind in _WITH_ORIGINAL:
-        longest = config.get("max_position_embeddings")
-        before = config.get(_ORIGINAL) or scaling.get(_ORIGINAL) or longest
-        complete |= {_ORIGINAL: before} if before else {}
-    return complete
-
-
-def _rope_kind(parameters: Mapping[str, Any]) -> str:
-    kind = parameters.get("rope_type") or parameters.get("type") or "default"
-    return {"su": "longrope"}.get(kind, kind)
-
-
-def _local_theta(config: Config, sliding: Mapping[str, Any]) -> float:
-    kind = _rope_kind(sliding)
-    if kind != "default":
-        raise LoraError(
-            f"model: its config asks for rope scaling ({kind}) in blocks with a window, which "
-            f"mlx-lm's {config['model_type']} does not compute. The results would be wrong."
-        )
-    return float(sliding.get("rope_theta", 10_000.0))
 
 
 def _left_out(config: Config) -> Iterator[Change]:
     """Keys whose defaults differ between mlx-lm and transformers."""
     for key, value in _LEFT_OUT.get(config.get("model_type", ""), {}).items():
-        in_rope = (config.get(_ROPE_PARAMETERS) or {}).get(key)
+        in_rope = (config.get(ROPE_PARAMETERS) or {}).get(key)
         if key not in config and in_rope is None:
             yield key, value, f"The config leaves out {key}; it is taken as {value}."
 
@@ -238,42 +170,13 @@ def _pattern(config: Config, known: set[str]) -> Iterator[Change]:
         yield key, every, f"One block in {every} sees the whole text, as layer_types says."
 
 
-def _refuse_unknown_rope(config: Config, known: set[str]) -> None:
-    """Refuse positions that the family's code in mlx-lm knows nothing of."""
-    if not known:
-        return
-    family, scaling = config["model_type"], config.get("rope_scaling")
-    wrong = ""
-    if isinstance(scaling, Mapping):
-        kind = _rope_kind(scaling)
-        if kind != "default" and (
-            "rope_scaling" not in known or kind not in _ROPE_KINDS.get(family, (kind,))
-        ):
-            wrong = f"rope scaling ({kind})"
-        elif kind == "yarn" and scaling.get("attention_factor") is not None:
-            wrong = "rope scaling with an attention_factor of its own (yarn)"
-        elif kind == "yarn" and scaling.get("truncate") is False:
-            wrong = "rope scaling without truncation (yarn)"
-    factor = config.get("partial_rotary_factor")
-    if factor not in (None, 1, 1.0) and "partial_rotary_factor" not in known:
-        wrong = f"partial rotary positions ({factor})"
-    if wrong:
-        raise LoraError(
-            f"model: its config asks for {wrong}, which mlx-lm's {family} does not compute. "
-            "The results would be wrong."
-        )
-
-
 def _refuse_unread(config: Config) -> None:
     """Refuse what a config asks for in keys that the family's code doesn't read."""
     family = config.get("model_type", "")
     for key, computed in _COMPUTED.get(family, {}).items():
         value = config.get(key)
         if value is not None and value not in computed:
-            raise LoraError(
-                f"model: its config asks for {key} = {value}, which mlx-lm's {family} does not "
-                "compute. The results would be wrong."
-            )
+            raise wrong(config, f"{key} = {value}")
     for key in ("attn_logit_softcapping", "final_logit_softcapping"):
         if family == "gemma2" and key in config and not config[key]:
             raise LoraError(

@@ -33,8 +33,9 @@ class Probed:
     the model's weights, `below` those of blocks under the trained ones, `trained` what grows with
     the trained blocks, and `gradients` as much as is carried from step to step if gradients are
     gathered. A step takes `step` bytes; `less` with half of the trained blocks, `recomputed` with
-    recomputed activations (0: not tried, or already so), an evaluation `evaluation`. `shares` are
-    the padded tokens of an epoch's batches, in order, as shares of the longest one.
+    recomputed activations (0: not tried, or already so), an evaluation `evaluation`. Where there is
+    no trunk cache, `cacheable` says whether fewer trained blocks could have one. `shares` are the
+    padded tokens of the first epoch's batches, in order, as shares of the longest one.
     """
 
     load: int
@@ -49,6 +50,7 @@ class Probed:
     evaluation: int
     cache: int
     cache_place: str
+    cacheable: bool
     measured: bool
     blocks: int
     rows: int
@@ -208,7 +210,7 @@ def _ladder(probed: Probed, config: TrainConfig) -> Iterator[Change]:
     for rows in _halves(probed.rows, 1):
         yield replace(mild, rows=rows)
     mild = replace(mild, rows=1 if probed.rows > 1 else None)
-    if probed.cache_place == "off" and config.trunk_cache != "off":
+    if probed.cache_place == "off" and probed.cacheable and config.trunk_cache != "off":
         # With fewer trained blocks there is something to keep, which must not cost memory.
         mild = replace(mild, cache="disk")
     for blocks in _halves(probed.blocks, 1):

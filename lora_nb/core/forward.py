@@ -19,7 +19,7 @@ from lora_nb.core.loss import summed_loss
 from lora_nb.core.products import adapters_cast, unpack_wide
 from lora_nb.core.targets import Picks, has_body, picked_loss
 from lora_nb.core.trees import value_of
-from lora_nb.core.trunk import Trunk
+from lora_nb.core.trunk import FAULTS, NOT_ENTERED, Trunk
 
 __all__ = ["Forward", "Inputs"]
 
@@ -79,7 +79,7 @@ class Forward:
             dropped.append("Logits are computed for every token: this model's head can't be split.")
         if self.trunk is not None and not self._agrees(model, batch, plain, trunk=self.trunk):
             self.trunk = None
-            dropped.append("No trunk cache: this model can't be entered at a block.")
+            dropped.append(NOT_ENTERED)
         return dropped
 
     def _agrees(
@@ -88,10 +88,10 @@ class Forward:
         picks = batch.picks if self._picks else None
         before, self.trunk = self.trunk, trunk
         try:
-            hidden = None if trunk is None else trunk.compute(batch.tokens)
+            hidden = None if trunk is None else trunk.compute(batch.tokens, batch.parts)
             inputs = Inputs(batch.tokens, batch.trained, picks, hidden, batch.parts)
             loss = value_of(self.loss(model, inputs))
-        except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError):
+        except FAULTS:
             return False
         finally:
             self.trunk = before

@@ -14,7 +14,7 @@ import mlx.nn as nn
 import mlx.optimizers as optim
 
 from lora_nb.config import TrainConfig
-from lora_nb.config.rules import DEFAULT_ITERS, bytes_of
+from lora_nb.config.derived import DEFAULT_ITERS, bytes_of
 from lora_nb.core.batching import Split, TokenBatch
 from lora_nb.core.best import Best
 from lora_nb.core.diverged import diverged

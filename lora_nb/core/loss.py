@@ -5,7 +5,7 @@ from __future__ import annotations
 import mlx.core as mx
 import mlx.nn as nn
 
-from lora_nb.core.packed import Apart
+from lora_nb.core.packed import apart
 
 __all__ = ["summed_loss"]
 
@@ -20,7 +20,6 @@ def summed_loss(
     `mlx_lm.tuner.trainer.default_loss`, without its pad token, and summed, so that sums over
     batches and ranks weigh every token alike.
     """
-    apart = {} if parts is None else {"cache": Apart(model, parts[:, :-1])}
-    logits = model(tokens[:, :-1], **apart)
+    logits = model(tokens[:, :-1], **apart(model, parts))
     loss = nn.losses.cross_entropy(logits, tokens[:, 1:]) * trained[:, 1:]
     return loss.astype(mx.float32).sum()

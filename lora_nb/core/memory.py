@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import os
 import sys
 from collections.abc import Callable
@@ -12,11 +14,18 @@ import mlx.nn as nn
 import psutil
 from mlx_lm.utils import maybe_set_recommended_wired_limit
 
-from lora_nb.config.rules import bytes_of
+from lora_nb.config.derived import bytes_of
 from lora_nb.core.device import on_cuda
 from lora_nb.core.load import on_cpu
 
-__all__ = ["VARIABLE", "checkpoint_gradients", "free_memory", "total_memory", "wire_memory"]
+__all__ = [
+    "VARIABLE",
+    "checkpoint_gradients",
+    "free_memory",
+    "give_back",
+    "total_memory",
+    "wire_memory",
+]
 
 VARIABLE = "LORA_NB_MEMORY"
 """Environment variable: the most that training is to take, such as 8GB."""
@@ -50,6 +59,20 @@ def _allowed() -> int:
         return bytes_of(os.environ[VARIABLE])
     except (KeyError, ValueError):
         return sys.maxsize
+
+
+def give_back() -> None:
+    """Hand back to the system what arrays have held that are gone.
+
+    MLX keeps some of it for the next ones, and on a CPU so does the C library's allocator, which
+    may keep all of it.
+    """
+    gc.collect()
+    mx.clear_cache()
+    # Of glibc alone; others give memory back by themselves.
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def checkpoint_gradients(model: nn.Module) -> None:

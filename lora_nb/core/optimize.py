@@ -10,7 +10,7 @@ import mlx.optimizers as optim
 from mlx.optimizers import schedulers
 
 from lora_nb.config import LrSchedule, TrainConfig
-from lora_nb.config.rules import arguments_of
+from lora_nb.config.derived import arguments_of
 from lora_nb.errors import LoraError
 
 __all__ = ["learning_rate_of", "make_optimizer"]

@@ -20,7 +20,7 @@ from lora_nb.data.prepare import Prepared
 from lora_nb.data.tokens import Encoded
 from lora_nb.errors import LoraError
 
-__all__ = ["Apart", "check_packing"]
+__all__ = ["Apart", "apart", "check_packing"]
 
 # Mean difference of a token's loss from that of the row alone, in nats: half precision rounds.
 _TOLERANCE = 3e-2
@@ -47,6 +47,11 @@ class Apart:
 
     def __iter__(self) -> Iterator[_Mask]:
         return iter([self._mask] * self._layers)
+
+
+def apart(model: nn.Module, parts: mx.array | None) -> dict[str, Any]:
+    """What to call a model with on all but the last token of sequences that have `parts`."""
+    return {} if parts is None else {"cache": Apart(model, parts[:, :-1])}
 
 
 class _Mask:

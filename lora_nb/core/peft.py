@@ -74,7 +74,7 @@ def read_peft_config(folder: Path) -> dict[str, Any]:
     file = folder / ADAPTER_CONFIG
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as problem:
+    except (OSError, ValueError, RecursionError) as problem:
         raise LoraError(f"{file} can't be read: {problem}.") from None
     if not isinstance(config, dict) or "peft_type" not in config:
         raise LoraError(f"{file} is no config of PEFT (peft_type is missing).")
@@ -98,9 +98,49 @@ def _beyond(config: Mapping[str, Any]) -> Iterator[str]:
             "conversion)."
         )
     for key in ("r", "lora_alpha"):
-        value = config.get(key)
-        if not isinstance(value, (int, float)) or isinstance(value, bool) or value <= 0:
+        if not _is_above_0(value := config.get(key)):
             yield f"{key} is {json.dumps(value)}, not a number above 0."
+    for key in ("rank_pattern", "alpha_pattern"):
+        if wrong := _no_pattern(config.get(key) or {}):
+            yield f"{key} {wrong}"
+    for key in ("target_modules", "exclude_modules"):
+        if wrong := _no_names(config.get(key)):
+            yield f"{key} {wrong}"
+
+
+def _is_above_0(value: Any) -> bool:
+    known = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return known and math.isfinite(value) and value > 0
+
+
+def _no_pattern(patterns: Any) -> str:
+    """What keeps patterns of names from giving numbers."""
+    if not isinstance(patterns, Mapping):
+        return "is no mapping of names to numbers."
+    for pattern, value in patterns.items():
+        if wrong := _no_regex(f"({pattern})"):
+            return f"has a pattern that is none: {pattern} ({wrong})."
+        if not _is_above_0(value):
+            return f"has {json.dumps(value)} for {pattern}, not a number above 0."
+    return ""
+
+
+def _no_names(names: Any) -> str:
+    """What keeps a pattern, or a list of names, from naming layers."""
+    if names is None or (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        return ""
+    if not isinstance(names, str):
+        return f"is {json.dumps(names)}, neither a pattern nor a list of names."
+    wrong = _no_regex(names)
+    return f"is a pattern that is none: {names} ({wrong})." if wrong else ""
+
+
+def _no_regex(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except (re.error, RecursionError, OverflowError) as problem:
+        return str(problem)
+    return ""
 
 
 @dataclass(frozen=True)
@@ -182,6 +222,8 @@ def _misfit(
     wide, high = _sizes(module)
     if len(a) != 2 or len(b) != 2 or (a[1], b[0], b[1]) != (wide, high, a[0]):
         return f"A is {tuple(a)} and B {tuple(b)}, but the layer turns {wide} into {high} numbers"
+    if "m" in layer.parts and layer.part("m").size != high:
+        return f"its lora_magnitude_vector has {layer.part('m').size} numbers, not {high}"
     return ""
 
 

@@ -20,19 +20,21 @@ import mlx.core as mx
 import mlx.nn as nn
 from mlx_lm.tuner.lora import LoRALinear, LoRASwitchLinear
 
-__all__ = ["adapters_cast", "unpack_wide"]
+__all__ = ["adapters_cast", "halves", "unpack_wide"]
 
 # Tokens of a batch from which on unpacking pays.
 _MANY = 192
 
 
+def halves(model: nn.Module) -> set[str]:
+    """The names of the LoRA matrices on bfloat16 layers, which are multiplied as bfloat16."""
+    return {f"{path}.{name}" for path, _, name in _matrices(model)}
+
+
 @contextmanager
 def adapters_cast(model: nn.Module) -> Iterator[None]:
     """Within it, the LoRA matrices on bfloat16 layers are bfloat16; gradients pass the cast."""
-    before: list[tuple[nn.Module, str, mx.array]] = []
-    for module in model.modules():
-        if isinstance(module, LoRALinear | LoRASwitchLinear) and _is_bfloat16(module.linear):
-            before += [(module, name, module[name]) for name in ("lora_a", "lora_b")]
+    before = [(module, name, module[name]) for _, module, name in _matrices(model)]
     for module, name, weight in before:
         module[name] = weight.astype(mx.bfloat16)
     try:
@@ -40,6 +42,14 @@ def adapters_cast(model: nn.Module) -> Iterator[None]:
     finally:
         for module, name, weight in before:
             module[name] = weight
+
+
+def _matrices(model: nn.Module) -> Iterator[tuple[str, nn.Module, str]]:
+    """Path, module and name of each."""
+    for path, module in model.named_modules():
+        if isinstance(module, LoRALinear | LoRASwitchLinear) and _is_bfloat16(module.linear):
+            for name in ("lora_a", "lora_b"):
+                yield path, module, name
 
 
 def _is_bfloat16(layer: nn.Module) -> bool:

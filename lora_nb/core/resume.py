@@ -11,12 +11,11 @@ from typing import Any
 
 import mlx.core as mx
 import mlx.nn as nn
-from mlx.utils import tree_map_with_path
 
 from lora_nb.core.adapters import check_shapes, read_weights
 from lora_nb.core.checkpoint import CARRIED, MANIFEST, OPTIMIZER, STATE
 from lora_nb.core.durable import sha256_of
-from lora_nb.core.step import Carried, Stepper
+from lora_nb.core.step import Stepper
 from lora_nb.core.trees import Weights, flat
 from lora_nb.data.tokens import Encoded
 from lora_nb.errors import LoraError
@@ -96,27 +95,14 @@ def put_back(saved: Saved, model: nn.Module, stepper: Stepper) -> None:
     """
     name = f"The checkpoint of step {saved.step}"
     check_shapes(name, saved.weights, flat(model.trainable_parameters()))
-    differing = set(flat(stepper.optimizer_state)) ^ set(saved.optimizer)
+    differing = set(stepper.optimizer_state) ^ set(saved.optimizer)
     if differing:
         raise LoraError(
             f"{name} holds the state of another optimizer ({min(differing)}), so the run can't go "
             "on with this one."
         )
     model.load_weights(list(saved.weights.items()), strict=False)
-    carried = None
-    if saved.carried:
-        shape = Carried(model.trainable_parameters(), mx.array(0))
-        carried = Carried(**_filled(shape._asdict(), saved.carried))
-    stepper.restore(_filled(stepper.optimizer_state, saved.optimizer), carried)
-
-
-def _filled(tree: Any, arrays: Weights) -> Any:
-    """The tree with other arrays in its places; unlike their names it has empty branches, too."""
-
-    def saved_one(name: str, old: Any) -> Any:
-        return arrays[name] if isinstance(old, mx.array) else old
-
-    return tree_map_with_path(saved_one, tree)
+    stepper.restore(saved.optimizer, saved.carried)
 
 
 def data_key(rows: Sequence[Encoded]) -> str:

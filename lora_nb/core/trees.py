@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import mlx.core as mx
-from mlx.utils import tree_flatten
+from mlx.utils import tree_flatten, tree_map_with_path
 
-__all__ = ["Weights", "flat", "value_of"]
+__all__ = ["Weights", "filled", "flat", "value_of"]
 
 Weights = dict[str, mx.array]
 
@@ -16,6 +17,15 @@ def flat(tree: Any) -> Weights:
     """The arrays of a tree of parameters by their dotted names."""
     pairs = dict(tree_flatten(tree))
     return {name: value for name, value in pairs.items() if isinstance(value, mx.array)}
+
+
+def filled(tree: Any, arrays: Mapping[str, mx.array]) -> Any:
+    """The tree with other arrays in its places; unlike their names it has empty branches, too."""
+
+    def another(name: str, old: Any) -> Any:
+        return arrays[name] if isinstance(old, mx.array) else old
+
+    return tree_map_with_path(another, tree)
 
 
 def value_of(scalar: mx.array) -> float:

@@ -7,7 +7,8 @@ No family's code is known here. Blocks are exchanged in the model's own list whi
 one that records what enters it, one that is entered by what was recorded, and ones that do
 nothing. Whatever a family does around its blocks (embedding scales, masks, norms, soft caps)
 stays as it is; what nobody uses of it is never computed, since MLX computes lazily. Causal
-attention and right padding make a row's activations independent of the other rows of its batch.
+attention and right padding make a row's activations independent of the other rows of its batch,
+unless positions turn with its length (`positions`).
 """
 
 from __future__ import annotations
@@ -21,10 +22,16 @@ import mlx.core as mx
 import mlx.nn as nn
 
 from lora_nb.core.batching import Split, TokenBatch
+from lora_nb.core.packed import apart
 from lora_nb.core.trees import flat
 from lora_nb.core.trunk_store import Store
 
-__all__ = ["Trunk", "first_trained"]
+__all__ = ["FAULTS", "NOT_ENTERED", "Trunk", "first_trained"]
+
+FAULTS = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
+"""What a model may raise if its parts are exchanged in a way that it is not made for."""
+
+NOT_ENTERED = "No trunk cache: this model can't be entered at a block."
 
 
 def first_trained(model: nn.Module) -> int:
@@ -39,6 +46,19 @@ def first_trained(model: nn.Module) -> int:
     if not inside or not above:
         return 0
     return blocks.index(True)
+
+
+def _list_of_blocks(model: nn.Module) -> list[nn.Module]:
+    """The list in which a model looks its blocks up; `model.layers` may be a copy of it.
+
+    Raises ValueError if there is none.
+    """
+    blocks = [id(block) for block in model.layers]
+    for module in model.modules():
+        for value in module.values():
+            if isinstance(value, list) and [id(each) for each in value] == blocks:
+                return value
+    raise ValueError("The blocks of this model are in no list.")
 
 
 def _names_in_blocks(model: nn.Module) -> set[str]:
@@ -88,8 +108,7 @@ class _Entry(_Skip):
 
 
 @contextmanager
-def _exchanged(model: nn.Module, blocks: Mapping[int, nn.Module]) -> Iterator[None]:
-    layers = model.layers
+def _exchanged(layers: list[nn.Module], blocks: Mapping[int, nn.Module]) -> Iterator[None]:
     before = {number: layers[number] for number in blocks}
     for number, block in blocks.items():
         layers[number] = block
@@ -101,10 +120,14 @@ def _exchanged(model: nn.Module, blocks: Mapping[int, nn.Module]) -> Iterator[No
 
 
 class Trunk:
-    """The activations of the rows of some splits, computed when first wanted."""
+    """The activations of the rows of some splits, computed when first wanted.
+
+    Raises ValueError for a model whose blocks can't be exchanged.
+    """
 
     def __init__(self, model: nn.Module, first: int, stores: Mapping[str, Store]) -> None:
         self._model = model
+        self._layers = _list_of_blocks(model)
         self._first = first
         self._stores = dict(stores)
         self.released = False
@@ -120,27 +143,27 @@ class Trunk:
         """
         store, length = self._stores[batch.split], batch.tokens.shape[1] - 1
         if not store.has(batch.numbers):
-            hidden = self.compute(batch.tokens)
+            hidden = self.compute(batch.tokens, batch.parts)
             store.put(batch.numbers, hidden)
             return hidden
         return store.take(batch.numbers, length)
 
-    def compute(self, tokens: mx.array) -> mx.array:
-        """The frozen part of the forward pass."""
-        layers = self._model.layers
+    def compute(self, tokens: mx.array, parts: mx.array | None = None) -> mx.array:
+        """The frozen part of the forward pass; `parts` numbers the rows in packed sequences."""
+        layers = self._layers
         record = _Record(layers[self._first])
         above = range(self._first + 1, len(layers))
-        with _exchanged(self._model, {n: _Skip(layers[n]) for n in above} | {self._first: record}):
-            self._model(tokens[:, :-1])
+        with _exchanged(layers, {n: _Skip(layers[n]) for n in above} | {self._first: record}):
+            self._model(tokens[:, :-1], **apart(self._model, parts))
         return record.entered
 
     @contextmanager
     def entered(self, hidden: mx.array) -> Iterator[None]:
         """Within it, the model ignores its frozen part and begins with `hidden`."""
-        layers = self._model.layers
+        layers = self._layers
         below: dict[int, nn.Module] = {n: _Skip(layers[n]) for n in range(self._first)}
         entry = _Entry(layers[self._first], hidden)
-        with _exchanged(self._model, below | {self._first: entry}):
+        with _exchanged(layers, below | {self._first: entry}):
             yield
 
     def is_complete(self, split: str) -> bool:
@@ -154,7 +177,7 @@ class Trunk:
 
     def release(self) -> int:
         """Take the frozen blocks out of the model; returns the bytes that they held."""
-        layers = self._model.layers
+        layers = self._layers
         freed = sum(
             w.nbytes for n in range(self._first) for w in flat(layers[n].parameters()).values()
         )

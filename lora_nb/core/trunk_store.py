@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -9,7 +10,7 @@ from typing import Protocol
 import mlx.core as mx
 import numpy as np
 
-__all__ = ["DiskStore", "MemoryStore", "Store"]
+__all__ = ["DiskStore", "MemoryStore", "Store", "take_room"]
 
 
 class Store(Protocol):
@@ -90,11 +91,26 @@ def _fitted(row: mx.array, length: int) -> mx.array:
     return mx.pad(row, [(0, length - row.shape[0]), (0, 0)])
 
 
+_PIECE = 1 << 24
+
 # NumPy has no bfloat16; its bits travel as integers.
 _AS_BITS = {
     mx.bfloat16: (np.dtype(np.uint16), mx.uint16),
     mx.float16: (np.dtype(np.uint16), mx.uint16),
 }
+
+
+def take_room(path: Path, size: int) -> None:
+    """Make a file of so many bytes that the disk has room for. Raises OSError.
+
+    Where a file has holes, writing to its mapping on a full disk ends the process by SIGBUS.
+    """
+    with path.open("wb") as file:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)
+            return
+        for start in range(0, size, _PIECE):
+            file.write(bytes(min(_PIECE, size - start)))
 
 
 class DiskStore:
@@ -144,9 +160,12 @@ class DiskStore:
             self._dtype = hidden.dtype
             kind = _AS_BITS[self._dtype][0] if self._dtype in _AS_BITS else np.dtype(np.float32)
             shape = (int(self._starts[-1]), hidden.shape[-1])
-            self._file = np.memmap(self._path, kind, "w+", shape=shape)
-            # The name goes at once, the space when the process ends, however that happens.
-            self._path.unlink()
+            try:
+                take_room(self._path, shape[0] * shape[1] * kind.itemsize)
+                self._file = np.memmap(self._path, kind, "r+", shape=shape)
+            finally:
+                # The name goes at once, the space when the process ends, however that happens.
+                self._path.unlink(missing_ok=True)
         return self._file
 
     def close(self) -> None:

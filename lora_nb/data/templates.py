@@ -149,16 +149,26 @@ def _reason(error: Exception) -> str:
 def resolve_template(tokenizer: Tokenizer, path: str | None) -> Template:
     """The template of a file if one is named, else the model's, else ChatML.
 
-    With ChatML the row also gets the end-of-sequence token, unless `<|im_end|>` already is one.
+    Adapters that were trained with our ChatML, and models that they were fused into, have it as
+    their own; it stays ChatML. With it the row also gets the end-of-sequence token, unless
+    `<|im_end|>` already is one.
     Raises LoraError for a file that cannot be read or is not a template.
     """
     if path is not None:
         text = _from_file(path)
         _compile(text, path)
+        if text.strip() == CHATML:
+            return _chatml(tokenizer)
         return _tried(Template(text, "file", path=path), tokenizer)
     if tokenizer.chat_template is not None or getattr(tokenizer, "has_chat_template", False):
         own = tokenizer.chat_template
+        if isinstance(own, str) and own.strip() == CHATML:
+            return _chatml(tokenizer)
         return _tried(Template(own if isinstance(own, str) else None, "model"), tokenizer)
+    return _chatml(tokenizer)
+
+
+def _chatml(tokenizer: Tokenizer) -> Template:
     ends = eos_ids(tokenizer)
     eos = tokenizer.eos_token_id
     taught = id_of(tokenizer, _END) in ends

@@ -7,12 +7,14 @@ import time
 import mlx.core as mx
 
 from lora_nb.config import ConvertConfig, ModelOptions
-from lora_nb.core.convert import check_target, converted, write_model
+from lora_nb.core.convert import converted
 from lora_nb.core.load import find_model, load_base
+from lora_nb.core.model_folder import check_target, write_model
 from lora_nb.core.trust import agreed
 from lora_nb.errors import LoraError
-from lora_nb.export.card import is_on_hub
-from lora_nb.runs.events import Ended, ModelReady, ModelSaved, Progress
+from lora_nb.export.card_text import is_on_hub
+from lora_nb.runs.events import Ended, ModelReady, Progress
+from lora_nb.runs.export_events import ModelSaved
 from lora_nb.worker.session import Session
 from lora_nb.worker.shipping import check_destination, ship
 

@@ -14,7 +14,8 @@ from lora_nb.core.families import text_of
 from lora_nb.core.fit import probe
 from lora_nb.core.fit_plan import Probed, candidates, seconds_of, without_cache
 from lora_nb.core.load import on_cpu
-from lora_nb.core.memory import free_memory, total_memory, wire_memory
+from lora_nb.core.memory import free_memory, give_back, total_memory, wire_memory
+from lora_nb.core.packed import check_packing
 from lora_nb.data.batches import padded_length
 from lora_nb.errors import LoraError
 from lora_nb.runs import attach
@@ -35,6 +36,7 @@ __all__ = ["check_fit", "fit"]
 _SHARE = 0.95
 # By a rough reckoning: below it there is nothing to try.
 _SMALL = 0.4
+_SHAPE = ("hidden_size", "num_hidden_layers", "vocab_size")
 
 
 def fit(session: Session) -> Ended:
@@ -42,10 +44,14 @@ def fit(session: Session) -> Ended:
     config = session.run.config
     if not isinstance(config, FitConfig):
         raise LoraError("This run's config.yaml is no fit config.")
-    ready = make_ready(session, config, ["train"])
+    ready = make_ready(session, config, ["train", *(["test"] if config.test else [])])
     free = free_memory() + (_resident() if on_cpu() else 0)
     loaded = load_for(session, config, ready, lambda loaded: make_tunable(loaded, config, ready))
     wire_memory()
+    if config.packing:
+        check_packing(
+            loaded.model, loaded.config, ready.splits["train"].prepared, config.batch_size
+        )
 
     def tick(done: int, total: int) -> None:
         session.emit(Progress(stage="trying steps", done=done, total=total))
@@ -55,16 +61,17 @@ def fit(session: Session) -> Ended:
         loaded,
         config,
         ready.splits,
-        limit=_limit(free),
+        limit=_limit(free, _overhead()),
         folder=session.run.path,
         tick=tick,
     )
-    limit = _limit(free)
+    overhead = _overhead()
+    limit = _limit(free, overhead)
     result = FitResult(
         device=_device(),
         memory=total_memory(),
         limit=limit,
-        overhead=_overhead(),
+        overhead=overhead,
         rows=probed.rows,
         length=probed.length,
         steps=probed.steps,
@@ -79,8 +86,8 @@ def fit(session: Session) -> Ended:
     return Ended(status="completed", message=result.verdict())
 
 
-def _limit(free: int) -> int:
-    return max(0, int(_SHARE * free) - _overhead())
+def _limit(free: int, overhead: int) -> int:
+    return max(0, int(_SHARE * free) - overhead)
 
 
 def _resident() -> int:
@@ -88,8 +95,16 @@ def _resident() -> int:
 
 
 def _overhead() -> int:
-    """What the process has in memory beside MLX's arrays, where both share the same memory."""
-    return max(0, _resident() - mx.get_active_memory()) if on_cpu() else 0
+    """What the process has in memory beside MLX's arrays, where both share the same memory.
+
+    Arrays that are gone would else be counted twice: here, and in the peak. But what MLX keeps of
+    them for the next ones it will keep in training as well.
+    """
+    if not on_cpu():
+        return 0
+    kept = mx.get_cache_memory()
+    give_back()
+    return max(0, _resident() - mx.get_active_memory() + kept)
 
 
 def _device() -> str:
@@ -151,19 +166,23 @@ def _answer(session: Session, config: TrainConfig, run: RunFolder) -> None:
 
 def _is_small(config: TrainConfig, ready: Ready) -> bool:
     """Whether a training certainly fits, reckoned generously from the model's config and rows."""
-    about = text_of(load_config(ready.model_path))
+    whole = load_config(ready.model_path)
+    about = text_of(whole)
     files = sum(path.stat().st_size for path in ready.model_path.glob("*.safetensors"))
     # On a CPU weights are held as fp32, those of 4 bits as well.
-    grown = (8 if "quantization" in about else 2) if on_cpu() else 1
+    grown = (8 if "quantization" in whole else 2) if on_cpu() else 1
 
     def size(key: str) -> int:
         value = about.get(key)
         return value if isinstance(value, int) else 0
 
+    width, number, words = (size(key) for key in _SHAPE)
+    if not (width and number and words):
+        # A family that names them otherwise has to be tried.
+        return False
     rows = config.batch_size
     length = padded_length(max(ready.splits["train"].prepared.lengths))
-    wide = 20 * size("hidden_size") + 8 * size("intermediate_size")
+    wide = 20 * width + 8 * size("intermediate_size")
     square = 2 * size("num_attention_heads") * length
-    blocks = size("num_hidden_layers") * (wide + square)
-    step = 4 * rows * length * (blocks + 3 * size("vocab_size"))
+    step = 4 * rows * length * (number * (wide + square) + 3 * words)
     return grown * files + step <= _SMALL * free_memory()

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 from lora_nb.config import ModelOptions, TrainConfig
-from lora_nb.core.adapters import make_trainable, start_from
 from lora_nb.core.dora import check_dora
+from lora_nb.core.full import check_full
 from lora_nb.core.load import Loaded, load_base, trainable_of
 from lora_nb.core.memory import checkpoint_gradients
+from lora_nb.core.trainable import make_trainable, start_from
 from lora_nb.runs.events import ModelReady
 from lora_nb.worker.prepare import Ready
 from lora_nb.worker.session import Session
@@ -18,12 +19,18 @@ from lora_nb.worker.session import Session
 __all__ = ["load_for", "make_tunable"]
 
 
-def make_tunable(loaded: Loaded, config: TrainConfig, ready: Ready) -> dict[str, Any]:
-    """Make a model ready for training; returns its `adapter_config.json`. Raises LoraError."""
+def make_tunable(
+    loaded: Loaded, config: TrainConfig, ready: Ready, *, anew: bool = True
+) -> dict[str, Any]:
+    """Make a model ready for training; returns its `adapter_config.json`. Raises LoraError.
+
+    Not `anew`, it is about to get the weights of a checkpoint.
+    """
     check_dora(loaded, config)
+    check_full(loaded, config)
     described = make_trainable(loaded.model, config)
     described["base_sha256"] = ready.model_key
-    if config.resume_adapter_file:
+    if config.resume_adapter_file and anew:
         start_from(loaded.model, config.resume_adapter_file, described)
     if config.grad_checkpoint:
         checkpoint_gradients(loaded.model)

@@ -43,6 +43,14 @@ class Ready:
         """The hash of the model's files."""
         return model_key(self.model_path)
 
+    @property
+    def own_template(self) -> str | None:
+        """The chat template that goes with an adapter: that of the rows, if not the model's own."""
+        if self.template.origin == "chatml":
+            chats = any(set(split.prepared.kinds) - {"text"} for split in self.splits.values())
+            return self.template.text if chats else None
+        return self.template.text if self.template.origin == "file" else None
+
 
 def make_ready(session: Session, config: TrainConfig | TestConfig, need: Sequence[str]) -> Ready:
     """Find the model, read and check the rows of the needed splits, and encode them.

@@ -14,10 +14,9 @@ import pytest
 from mlx_lm.utils import load
 
 from lora_nb.config import LoraParameters
-from lora_nb.core.adapters import make_trainable, put_on, read_weights, start_from
+from lora_nb.core.adapters import put_on, read_weights
 from lora_nb.core.checkpoint import CheckpointWriter
-from lora_nb.core.optimize import make_optimizer
-from lora_nb.core.step import Carried
+from lora_nb.core.trainable import make_trainable, start_from
 from lora_nb.runs.adapters import ADAPTER_WEIGHTS
 from tests.tiny import EOS, program
 from tests.unit.core.kit import (
@@ -47,8 +46,7 @@ def trained(folder: Path, model: Path, **options: Any) -> tuple[Path, Logits]:
     trainer_of(net, config, split_of([9, 12, 20], config), Outside()).run()
     writer = CheckpointWriter(folder / "checkpoints", folder / "adapters", described)
     writer.prepare()
-    nothing: Carried | None = None
-    writer.save(3, net, make_optimizer(config), nothing, {})
+    writer.save(3, net, {}, {}, {})
     return folder / "adapters", logits(net)
 
 

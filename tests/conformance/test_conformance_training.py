@@ -16,10 +16,10 @@ from mlx_lm.tuner.trainer import default_loss, grad_checkpoint
 from mlx_lm.utils import load_model
 
 from lora_nb.config import LoraParameters, LrSchedule, TrainConfig
-from lora_nb.core.adapters import make_trainable
 from lora_nb.core.batching import Split
 from lora_nb.core.memory import checkpoint_gradients
 from lora_nb.core.optimize import make_optimizer
+from lora_nb.core.trainable import make_trainable
 from lora_nb.data.batches import collate
 from tests.tiny import model_folder
 from tests.unit.core.kit import (

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from lora_nb.config import ConvertConfig, ModelOptions, TrainConfig, load
 from lora_nb.core.batching import Split
-from lora_nb.core.convert import Converted, check_target, converted, write_model
+from lora_nb.core.convert import Converted, converted
 from lora_nb.core.load import Loaded, load_base, load_words
+from lora_nb.core.model_folder import check_target, write_model
 from lora_nb.data.prepare import prepare
 from lora_nb.data.sources import open_splits
 from lora_nb.data.templates import resolve_template

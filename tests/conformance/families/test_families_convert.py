@@ -15,11 +15,13 @@ from mlx_lm.utils import load as load_in_mlx_lm
 from lora_nb.commands.table import COMMANDS, help_of
 from lora_nb.config import ConvertConfig, load, parse_flags
 from lora_nb.core import convert as core
+from lora_nb.core import model_folder as writer
 from lora_nb.core.trees import flat
 from lora_nb.display import mimebundle
 from lora_nb.errors import LoraError
 from lora_nb.runs import attach, launch
-from lora_nb.runs.events import Ended, ModelReady, ModelSaved, Notice, Progress
+from lora_nb.runs.events import Ended, ModelReady, Notice, Progress
+from lora_nb.runs.export_events import ModelSaved
 from tests.conformance.families.kit import (
     TOLERANCE,
     convert,
@@ -151,6 +153,19 @@ def test_the_type_of_weights(
     assert error(loaded(tmp_path / "out").model, "qwen2") < 1
 
 
+@pytest.mark.parametrize("options", [{}, {"quantize": True, "q_group_size": 32}])
+def test_numbers_that_float16_can_not_hold(options: dict[str, Any], tmp_path: Path) -> None:
+    folder = model_folder(tmp_path, "llama")
+    weights = flat(mx.load(str(folder / "model.safetensors")))
+    name = "model.layers.0.self_attn.q_proj.weight"
+    weights[name] = mx.where(mx.arange(32)[:, None] == 3, 1e5, weights[name])
+    mx.save_safetensors(str(folder / "model.safetensors"), weights)
+    with pytest.raises(LoraError, match=r"q_proj\.\w+ holds numbers beyond 65,504, which float16"):
+        convert(folder, tmp_path / "out", dtype="float16", **options)
+    assert not list(tmp_path.glob("*out*"))
+    assert convert(folder, tmp_path / "out", dtype="bfloat16", **options).dtype == "bfloat16"
+
+
 def test_the_type_is_found_below_text_config(tmp_path: Path) -> None:
     folder = model_folder(tmp_path, "gemma3", dtype=...)
     config = json.loads((folder / "config.json").read_text())
@@ -250,7 +265,7 @@ def test_giving_up_leaves_nothing_behind(replaces: bool, tmp_path: Path) -> None
             raise InterruptedError("enough")
 
     with pytest.raises(LoraError, match="Nothing was changed"):
-        core.write_model(made, folder, target, tick)
+        writer.write_model(made, folder, target, tick)
     assert sorted(path.name for path in tmp_path.iterdir()) == before
     if replaces:
         assert loaded(target).packed
@@ -259,7 +274,7 @@ def test_giving_up_leaves_nothing_behind(replaces: bool, tmp_path: Path) -> None
 def test_large_models_come_in_several_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(core, "_FILE_BYTES", 20_000)
+    monkeypatch.setattr(writer, "_FILE_BYTES", 20_000)
     convert(model_folder(tmp_path, "llama"), tmp_path / "out")
     files = sorted(path.name for path in (tmp_path / "out").glob("*.safetensors"))
     assert len(files) > 2

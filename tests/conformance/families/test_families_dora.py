@@ -11,10 +11,10 @@ from mlx_lm.tuner.utils import linear_to_lora_layers
 from mlx_lm.utils import load as load_in_mlx_lm
 from mlx_lm.utils import load_model
 
-from lora_nb.core.adapters import make_trainable
 from lora_nb.core.checkpoint import CheckpointWriter
 from lora_nb.core.dora import check_dora
 from lora_nb.core.load import load_words
+from lora_nb.core.trainable import make_trainable
 from lora_nb.errors import LoraError
 from lora_nb.runs import attach, launch
 from lora_nb.runs.events import Ended
@@ -63,7 +63,7 @@ def works(folder: Path, keys: list[str] | None = None) -> None:
     trainer.run()
     writer = CheckpointWriter(folder / "steps", folder / "adapters", described)
     writer.prepare()
-    writer.save(4, made.model, trainer.optimizer, None, {})
+    writer.save(4, made.model, {}, {}, {})
     made.model.eval()
     model = load_in_mlx_lm(str(folder), adapter_path=str(writer.publish_to))[0]
     tokens = tokens_of("llama")

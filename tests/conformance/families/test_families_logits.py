@@ -98,6 +98,15 @@ def test_mlx_lm_computes_qwen3_as_it_is(tmp_path: Path) -> None:
 
 OLD: dict[str, tuple[str, dict[str, Any]]] = {
     "theta": ("llama", {ROPE: ..., "rope_theta": 500.0}),
+    "theta by kinds of blocks": (
+        "qwen2-window",
+        {
+            ROPE: {
+                "full_attention": {"rope_theta": 900.0},
+                "sliding_attention": {"rope_theta": 900.0, "rope_type": "default"},
+            }
+        },
+    ),
     "theta in both": ("llama", {"rope_theta": 7.0}),
     "tied by default": ("llama", {"tie_word_embeddings": ...}),
     "no kind of scaling": ("llama", {"rope_scaling": {"rope_type": "default"}}),
@@ -201,6 +210,26 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
             }
         },
         "linear",
+    ),
+    "other positions in windows": (
+        "qwen2-window",
+        {
+            ROPE: {
+                "full_attention": {"rope_theta": 900.0},
+                "sliding_attention": {"rope_theta": 30.0},
+            }
+        },
+        r"rope_theta of its own \(30\) in blocks with a window",
+    ),
+    "positions of other blocks": (
+        "llama",
+        {ROPE: {"chunked_attention": {"rope_theta": 500.0}, "full_attention": {"rope_theta": 1e4}}},
+        r"positions by kinds of blocks \(chunked_attention, full_attention\)",
+    ),
+    "positions of windows alone": (
+        "llama",
+        {ROPE: {"sliding_attention": {"rope_theta": 500.0}}},
+        r"positions by kinds of blocks \(sliding_attention\)",
     ),
     "odd pattern": (
         "gemma3_text",

@@ -10,11 +10,11 @@ import mlx.nn as nn
 import numpy as np
 import pytest
 
-from lora_nb.core.adapters import make_trainable
 from lora_nb.core.batching import Split
 from lora_nb.core.forward import Forward
 from lora_nb.core.memory import checkpoint_gradients
 from lora_nb.core.packed import check_packing
+from lora_nb.core.trainable import make_trainable
 from lora_nb.core.trees import flat, value_of
 from lora_nb.data.packing import pack
 from lora_nb.data.prepare import Prepared

@@ -13,15 +13,18 @@ import pytest
 from mlx_lm.utils import load as load_in_mlx_lm
 
 from lora_nb.config import GenerateConfig, TrainConfig
-from lora_nb.core.adapters import make_trainable, put_on
+from lora_nb.core.adapters import put_on
 from lora_nb.core.checkpoint import CheckpointWriter
 from lora_nb.core.dora import check_dora
 from lora_nb.core.evaluate import Evaluator
+from lora_nb.core.full import check_full
 from lora_nb.core.generate import generate
 from lora_nb.core.load import load_words
 from lora_nb.core.memory import checkpoint_gradients
+from lora_nb.core.trainable import make_trainable
 from lora_nb.core.trees import Weights, flat, value_of
 from lora_nb.data.templates import resolve_template
+from lora_nb.errors import LoraError
 from tests.conformance.families.kit import (
     FAMILIES,
     config_of,
@@ -69,7 +72,7 @@ def trained(folder: Path, config: TrainConfig, before: Callable[[nn.Module], Non
         folder.parent / "steps", folder.parent / f"{folder.name}-a", described
     )
     writer.prepare()
-    writer.save(config.iters or 0, made.model, trainer.optimizer, trainer.stepper.carried, {})
+    writer.save(config.iters or 0, made.model, trainer.stepper.optimizer_state, {}, {})
     made.model.eval()
     return Trained(made.model, outside.losses, writer.publish_to)
 
@@ -143,6 +146,22 @@ def test_it_learns_in_four_bits(name: str, base: Path) -> None:
     check(done, packed, name)
     if not name.startswith("olmo") or name == "olmo2":
         check_in_mlx_lm(done, packed, name, 1e-3)
+
+
+@pytest.mark.parametrize("options", [{"q_group_size": 32}, {"q_mode": "mxfp4"}])
+def test_quantised_blocks_are_not_trained_in_full(options: dict[str, Any], base: Path) -> None:
+    folder = model_folder(base, "llama")
+    packed = base / "-".join(["full", *options])
+    convert(folder, packed, quantize=True, **options)
+    with pytest.raises(LoraError) as caught:
+        check_full(loaded(packed), config_of(packed, **options_of("full")))
+    assert str(caught.value) == (
+        "fine_tune_type: full can't train quantised layers (e.g. "
+        "model.layers.0.mlp.down_proj). Use lora or dora, which train beside them (QLoRA), or "
+        f"turn the model back first: %lora_convert --model {packed} --dequantize"
+    )
+    check_full(loaded(packed), config_of(packed, **options_of("lora")))
+    check_full(loaded(folder), config_of(folder, **options_of("full")))
 
 
 @pytest.mark.parametrize("name", FAMILIES)

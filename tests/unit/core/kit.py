@@ -13,11 +13,12 @@ import numpy as np
 from mlx.utils import tree_flatten
 
 from lora_nb.config import ModelOptions, TrainConfig
-from lora_nb.core.adapters import make_trainable
 from lora_nb.core.batching import Split, TokenBatch
+from lora_nb.core.forward import Forward
 from lora_nb.core.load import load_base
 from lora_nb.core.loop import Trainer
 from lora_nb.core.optimize import make_optimizer
+from lora_nb.core.trainable import make_trainable
 from lora_nb.core.trees import value_of
 from lora_nb.data.batches import collate
 from lora_nb.data.prepare import Prepared
@@ -158,6 +159,7 @@ def trainer_of(
     train: Split,
     outside: Outside,
     valid: Split | None = None,
+    forward: Forward | None = None,
 ) -> Trainer:
     """A loop that tells `outside` everything."""
     return Trainer(
@@ -169,4 +171,5 @@ def trainer_of(
         emit=outside.events.append,
         save=outside.save,
         requests=outside,
+        forward=forward,
     )

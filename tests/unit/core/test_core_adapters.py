@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 from lora_nb.config import LoraParameters, TrainConfig
-from lora_nb.core.adapters import make_trainable, put_on, read_weights, start_from
+from lora_nb.core.adapters import put_on, read_weights
 from lora_nb.core.checkpoint import CheckpointWriter
 from lora_nb.core.step import Stepper
+from lora_nb.core.trainable import make_trainable, start_from
 from lora_nb.errors import LoraError
 from lora_nb.runs.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from tests.tiny import BLOCKS, VOCAB, model_folder
@@ -44,7 +45,7 @@ def saved(folder: Path, model: Path, config: TrainConfig) -> Path:
     Stepper(net, optimizer, seed=0)(batch_of([encoded(9, 1)]), 1, update=True)
     writer = CheckpointWriter(folder / "checkpoints", folder / "adapters", described)
     writer.prepare()
-    writer.save(1, net, optimizer, None, {})
+    writer.save(1, net, {}, {}, {})
     return folder / "adapters"
 
 

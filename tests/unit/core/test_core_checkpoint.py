@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,11 @@ import mlx.optimizers as optim
 import pytest
 
 from lora_nb.core import checkpoint as checkpoints
-from lora_nb.core.adapters import make_trainable, read_weights
-from lora_nb.core.checkpoint import CheckpointWriter
+from lora_nb.core.adapters import read_weights
+from lora_nb.core.checkpoint import CheckpointWriter, NotPublishedError
 from lora_nb.core.durable import sha256_of
 from lora_nb.core.step import Stepper
+from lora_nb.core.trainable import make_trainable
 from lora_nb.errors import LoraError
 from lora_nb.runs import whole_file
 from lora_nb.runs.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS
@@ -49,7 +51,12 @@ class Training:
 
     def save(self, best: int = -1) -> Path:
         return self.writer.save(
-            self.step, self.net, self.optimizer, self.stepper.carried, {"best_step": 3}, best
+            self.step,
+            self.net,
+            self.stepper.optimizer_state,
+            self.stepper.carried,
+            {"best_step": 3},
+            best,
         )
 
 
@@ -110,8 +117,6 @@ def full_disk(*_: Any, **__: Any) -> None:
         (mx, "save_safetensors"),
         (checkpoints, "_save_json"),
         (checkpoints, "sync_all"),
-        (checkpoints, "replace_file"),
-        (shutil, "copyfile"),
         (whole_file, "sync_file"),
     ],
 )
@@ -138,12 +143,104 @@ def test_a_full_disk_leaves_the_checkpoint_and_adapter_before(
     assert not list(training.published.glob(".*"))
 
 
+@pytest.mark.parametrize(("module", "name"), [(checkpoints, "replace_file"), (shutil, "copyfile")])
+def test_where_only_the_adapters_place_is_full_the_checkpoint_is_whole(
+    module: Any, name: str, training: Training, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training.go_on()
+    training.save()
+    published = content_of(training.published)
+    training.go_on()
+    monkeypatch.setattr(module, name, full_disk)
+    with pytest.raises(NotPublishedError) as caught:
+        training.save()
+    monkeypatch.undo()
+    saved = training.writer.folder / "0000002"
+    assert str(caught.value) == (
+        f"Step 2 is saved in {saved}, but not published. adapter_path: can't write to "
+        f"{training.published} (No space left on device). Make room there, or give another folder "
+        "with --adapter-path."
+    )
+    assert training.writer.published == 1
+    assert content_of(training.published) == published
+    hashes = json.loads((saved / "manifest.json").read_text())["sha256"]
+    assert {name: sha256_of(saved / name) for name in hashes} == hashes
+
+    training.writer.publish(2)
+    assert training.writer.published == 2
+    there = content_of(training.published)
+    assert there[ADAPTER_WEIGHTS] == (saved / ADAPTER_WEIGHTS).read_bytes()
+
+
+def test_of_two_runs_that_publish_at_once_one_wins(
+    training: Training, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training.writer.described["run"] = "first"
+    training.go_on()
+    saved = training.save()
+    shutil.rmtree(training.published)
+    second = dataclasses.replace(
+        training.writer, described={**training.writer.described, "run": "second"}
+    )
+    first = training.writer
+    first.overwrite = second.overwrite = False
+    told: list[str] = []
+
+    def publish_too() -> None:
+        try:
+            second.publish(1)
+        except NotPublishedError as problem:
+            told.append(str(problem))
+
+    other = threading.Thread(target=publish_too)
+    copy = CheckpointWriter._copy
+
+    def in_company(writer: CheckpointWriter, folder: Path) -> None:
+        if writer is first:
+            other.start()
+            other.join(0.3)
+        copy(writer, folder)
+
+    monkeypatch.setattr(CheckpointWriter, "_copy", in_company)
+    first.publish(1)
+    other.join(10)
+    place = training.published
+    (words,) = told
+    assert words == (
+        f"Step 1 is saved in {saved}, but not published. adapter_path: {place} holds the adapter "
+        "of the run first. Give --overwrite to replace it, or another folder with --adapter-path."
+    )
+
+
+def test_a_place_that_was_deleted_is_made_again(training: Training) -> None:
+    training.go_on()
+    shutil.rmtree(training.published)
+    saved = training.save()
+    there = (training.published / ADAPTER_WEIGHTS).read_bytes()
+    assert there == (saved / ADAPTER_WEIGHTS).read_bytes()
+
+
+def test_a_checkpoint_that_is_gone_takes_no_adapter_away(training: Training) -> None:
+    training.go_on()
+    saved = training.save()
+    published = content_of(training.published)
+    shutil.rmtree(saved)
+    with pytest.raises(NotPublishedError) as caught:
+        training.writer.publish(1)
+    assert str(caught.value) == (
+        f"Step 1 can't be published: {saved} is not there any more. Give --publish last to "
+        "publish the newest one."
+    )
+    assert content_of(training.published) == published
+
+
 def test_weights_that_are_no_numbers_are_not_saved(training: Training) -> None:
     training.go_on()
     training.save()
     published = content_of(training.published)
     name, weight = next(iter(copied(training.net).items()))
     training.net.load_weights([(name, mx.full(weight.shape, mx.inf))], strict=False)
+    training.stepper.take_weights()
     training.go_on()
 
     with pytest.raises(LoraError, match=r"^Step 2: the trained weights are no longer finite, so"):

@@ -12,6 +12,7 @@ import mlx.nn as nn
 import pytest
 
 from lora_nb.core.evaluate import Evaluated, Evaluator, perplexity_of
+from lora_nb.core.forward import Forward, Inputs
 from lora_nb.core.loop import Outcome, steps_of
 from lora_nb.errors import LoraError
 from lora_nb.runs.control import Request
@@ -25,6 +26,7 @@ from tests.unit.core.kit import (
     split_of,
     trainable,
     trainer_of,
+    weights_of,
 )
 
 LENGTHS = [9] * 8
@@ -134,11 +136,13 @@ def test_a_loss_that_is_no_number_ends_it_and_names_the_rows(model: Path) -> Non
         if step == 3:
             name = next(iter(copied(net)))
             net.load_weights([(name, mx.full(copied(net)[name].shape, mx.nan))], strict=False)
+            trainer.stepper.take_weights()
 
     outside = Outside(at_step=poison)
     train = split_of([9, 9, 9, 9, 9], config)
+    trainer = trainer_of(net, config, train, outside)
     with pytest.raises(LoraError) as caught:
-        trainer_of(net, config, train, outside).run()
+        trainer.run()
 
     rows = ", ".join(train.batch(3).rows)
     assert str(caught.value) == (
@@ -152,7 +156,7 @@ def test_a_loss_that_is_no_number_ends_it_and_names_the_rows(model: Path) -> Non
 def test_the_one_row_that_gives_no_number_is_named(model: Path) -> None:
     config = config_of(iters=9, save_every=2, batch_size=4)
     net = trainable(model, config)
-    train = split_of([9] * 8, config)
+    train = split_of([9] * 16, config)
     before: list[Weights] = []
     bad = train.plan.batch(2)[1]
     token = 383
@@ -161,14 +165,14 @@ def test_the_one_row_that_gives_no_number_is_named(model: Path) -> None:
         if number == bad:
             row.ids[4] = token
 
-    def poison(step: int) -> None:
-        # The embedding of one token alone.
+    def look(step: int) -> None:
         if step == 2:
             before.append(copied(net))
-            table = net.model.embed_tokens
-            table.weight = mx.where(mx.arange(384)[:, None] == token, mx.nan, table.weight)
 
-    outside = Outside(at_step=poison)
+    # The embedding of one token alone.
+    table = net.model.embed_tokens
+    table.weight = mx.where(mx.arange(384)[:, None] == token, mx.nan, table.weight)
+    outside = Outside(at_step=look)
     net.model.embed_tokens.freeze()
     # A head of its own: tied to the embedding, every row would have a logit that is no number.
     net.args.tie_word_embeddings = False
@@ -181,6 +185,35 @@ def test_the_one_row_that_gives_no_number_is_named(model: Path) -> None:
         f"Alone, too, these rows give no number: {train.prepared.where[bad]}. Look at them."
     )
     assert distance(copied(net), before[0]) < 0.1
+
+
+def test_a_gradient_that_is_no_number_is_told_of_in_its_own_step(model: Path) -> None:
+    """Also where it is gathered with others, and its loss is a number."""
+    config = config_of(iters=8, save_every=1, batch_size=2, grad_accumulation_steps=4)
+    net = trainable(model, config)
+    train = split_of([9] * 16, config)
+    bad = train.plan.batch(1)[1]
+    token = 383
+    for number, row in enumerate(train.prepared.encoded):
+        row.ids[row.ids == token] = 5
+        if number == bad:
+            row.ids[4] = token
+
+    class Steep(Forward):
+        def loss(self, model: nn.Module, inputs: Inputs) -> mx.array:
+            # The root's slope is infinite at 0.
+            weight = next(iter(weights_of(model).values())).sum()
+            there = (inputs.tokens == token).any()
+            return super().loss(model, inputs) + mx.sqrt(mx.where(there, 0 * weight, 1.0))
+
+    outside = Outside()
+    with pytest.raises(LoraError) as caught:
+        trainer_of(net, config, train, outside, forward=Steep(net)).run()
+    assert str(caught.value) == (
+        "Step 2: the gradient is not finite. Training was stopped, checkpoints before it are kept. "
+        f"Alone, too, these rows give no number: {train.prepared.where[bad]}. Look at them."
+    )
+    assert outside.saved == [(1, False)]
 
 
 def stopping_at(losses: list[float], **options: Any) -> tuple[Outside, Outcome]:

@@ -12,13 +12,13 @@ import mlx.nn as nn
 import pytest
 
 from lora_nb.config import TrainConfig
-from lora_nb.core.adapters import make_trainable
 from lora_nb.core.checkpoint import CheckpointWriter
 from lora_nb.core.loop import Outcome, Trainer
 from lora_nb.core.model_key import model_key
 from lora_nb.core.optimize import make_optimizer
 from lora_nb.core.resume import data_key, newest_whole, put_back
-from lora_nb.core.trees import Weights, flat
+from lora_nb.core.trainable import make_trainable
+from lora_nb.core.trees import Weights
 from lora_nb.errors import LoraError
 from lora_nb.runs.control import Request
 from lora_nb.runs.events import Event, LearningRateSet, Notice, Record, Resumed
@@ -40,7 +40,7 @@ class Run:
 
     @property
     def optimizer_state(self) -> Weights:
-        return flat(self.trainer.stepper.optimizer_state)
+        return self.trainer.stepper.optimizer_state
 
 
 def run_of(model: Path, folder: Path, config: TrainConfig, **outside: Any) -> Run:
@@ -56,8 +56,8 @@ def run_of(model: Path, folder: Path, config: TrainConfig, **outside: Any) -> Ru
     def save(step: int, best: bool) -> None:
         seen.save(step, best)
         state = trainer.as_state() | {"learning_rate": config.learning_rate}
-        carried = trainer.stepper.carried
-        writer.save(step, net, optimizer, carried, state, trainer.best.saved_step)
+        stepper, best_step = trainer.stepper, trainer.best.saved_step
+        writer.save(step, net, stepper.optimizer_state, stepper.carried, state, best_step)
 
     trainer = Trainer(
         model=net,
@@ -139,6 +139,7 @@ def test_the_weights_alone_do_not_give_the_same(model: Path, tmp_path: Path) -> 
     assert saved is not None
     rest = run_of(model, tmp_path / "rest", config)
     rest.net.load_weights(list(saved.weights.items()), strict=False)
+    rest.trainer.stepper.take_weights()
     rest.trainer.start = saved.step
     rest.trainer.run()
     assert not same(copied(whole.net), copied(rest.net))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,12 +15,23 @@ import pytest
 from lora_nb.errors import LoraError
 from lora_nb.runs import control, lock
 from lora_nb.runs.control import Inbox, RequestName
-from lora_nb.runs.events import ControlAnswered, Notice
+from lora_nb.runs.events import ControlAnswered, Ended, Event, Notice
 from lora_nb.runs.folder import RunFolder
 from lora_nb.runs.log import EventLog
+from lora_nb.worker import output
 from lora_nb.worker import session as sessions
 from lora_nb.worker.session import Aborted, Session, StoppedEarlyError
 from tests.unit.runs.kit import ended, made, started
+
+
+@pytest.fixture(autouse=True)
+def signals() -> Iterator[None]:
+    """What signals mean to the tests' own process, when one has worked in it."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [signal.getsignal(number) for number in numbers]
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
 
 
 @pytest.fixture
@@ -151,6 +165,21 @@ def raising(problem: BaseException) -> Any:
             "failed",
             "Out of memory. Try a smaller batch_size, ",
         ),
+        (
+            RuntimeError("cudaMallocAsync(&data, size, stream) failed: out of memory"),
+            "failed",
+            "Out of memory. Try a smaller batch_size, ",
+        ),
+        (
+            OSError(errno.ENOMEM, "Cannot allocate memory"),
+            "failed",
+            "Out of memory. Try a smaller batch_size, ",
+        ),
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            "failed",
+            "The disk is full. Free some disk space. `%lora_train --resume ",
+        ),
         (KeyError("x"), "failed", "Unexpected KeyError: 'x' (details: "),
     ],
 )
@@ -172,3 +201,76 @@ def test_a_run_is_worked_on_once(runs_root: Path) -> None:
     run = made(runs_root, started(), ended("completed"))
     with pytest.raises(LoraError, match=r"has been worked on before \(status: completed\)\.$"):
         sessions.work(run)
+
+
+def worked(run: RunFolder) -> tuple[int, list[Event]]:
+    """What a worker in this process returns, and what it tells."""
+    status = sessions.work(run)
+    events = [record.event for record in run.records()]
+    assert [record.seq for record in run.records()] == list(range(1, len(events) + 1))
+    assert not run.reserve_path.exists()
+    return status, events
+
+
+def test_on_a_full_disk_there_is_room_for_the_end(
+    runs_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = made(runs_root)
+    write = os.write
+
+    def into_the_rest(descriptor: int, line: bytes) -> int:
+        if run.reserve_path.exists():
+            raise OSError(errno.ENOSPC, "No space left on device", str(run.events_path))
+        return write(descriptor, line)
+
+    monkeypatch.setattr(os, "write", into_the_rest)
+    status, events = worked(run)
+    assert (status, run.status, len(events)) == (1, "failed", 1)
+    assert isinstance(events[0], Ended)
+    assert events[0].message == (
+        f"The disk is full ({run.events_path} can't be written). Free some disk space. "
+        f"`%lora_train --resume {run.name}` goes on from the last checkpoint."
+    )
+
+
+def test_an_abort_in_the_midst_of_a_line_leaves_no_gap_and_can_not_come_twice(
+    runs_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = made(runs_root)
+    write = os.write
+
+    def and_signal(descriptor: int, line: bytes) -> int:
+        written = write(descriptor, line)
+        signal.raise_signal(signal.SIGTERM)
+        return written
+
+    monkeypatch.setattr(os, "write", and_signal)
+    status, events = worked(run)
+    assert (status, run.status) == (130, "aborted")
+    assert [type(event).__name__ for event in events] == ["Started", "Ended"]
+
+
+def test_a_terminal_that_is_closed_ends_no_run(
+    runs_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hung_up(_session: Session) -> Ended:
+        signal.raise_signal(signal.SIGHUP)
+        return ended("completed")
+
+    monkeypatch.setattr(sessions, "_do", hung_up)
+    run = made(runs_root)
+    status, events = worked(run)
+    assert (status, run.status, len(events)) == (0, "completed", 1)
+
+
+def test_what_is_printed_without_room_is_lost_and_nothing_else() -> None:
+    class Full(io.StringIO):
+        def write(self, _text: str) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        def flush(self) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    stream = output._Clean(Full())
+    print("words", file=stream, flush=True)
+    assert stream.write("words") == 5

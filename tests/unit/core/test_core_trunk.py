@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import mlx.core as mx
+import mlx.nn as nn
 import numpy as np
 import pytest
 
 from lora_nb.config import LoraParameters, TrainConfig
+from lora_nb.core import trunk_store
 from lora_nb.core.batching import Split
 from lora_nb.core.forward import Forward
 from lora_nb.core.loop import Trainer
 from lora_nb.core.optimize import make_optimizer
+from lora_nb.core.trainable import make_trainable
 from lora_nb.core.trees import value_of
 from lora_nb.core.trunk import Trunk, first_trained
 from lora_nb.core.trunk_plan import TrunkPlan, plan_trunk
@@ -42,7 +47,7 @@ def train_with(folder: Path, config: TrainConfig, scratch: Path) -> tuple[list[f
 
     def after(_step: int) -> None:
         if isinstance(plan, TrunkPlan):
-            said.extend(filter(None, [plan.release_when_complete(trainer.stepper.rebuild)]))
+            said.extend(filter(None, [plan.release_when_complete()]))
 
     trainer = Trainer(
         net, make_optimizer(config), config, train, valid, outside.events.append,
@@ -103,6 +108,8 @@ def test_no_cache_where_it_is_no_use_or_too_large(model: Path, tmp_path: Path) -
 
     assert planned(trunk_cache="off") == ""
     assert planned(num_layers=-1) == ""
+    told = planned(num_layers=-1, trunk_cache="memory")
+    assert str(told).startswith("No trunk cache: no block is frozen below all that is trained.")
     assert planned(steps=2) == "No trunk cache: every row is trained at most once."
     small = planned(trunk_cache_limit="10K")
     assert isinstance(small, str)
@@ -117,13 +124,40 @@ def test_a_model_that_cannot_be_entered_is_trained_without(model: Path) -> None:
     net = trainable(model, config)
     split = named(split_of(LENGTHS, config), "train")
     trunk = Trunk(net, 2, {"train": MemoryStore(split.prepared.lengths)})
-    trunk.compute = lambda tokens: mx.zeros((*tokens[:, :-1].shape, 64))  # type: ignore[method-assign]
+    nothing = mx.zeros((*split.batch(0).tokens[:, :-1].shape, 64))
+    trunk.compute = lambda *_: nothing  # type: ignore[method-assign]
     forward = Forward(net, trunk)
 
     notes = forward.suit(net, split.batch(0))
 
     assert notes == ["No trunk cache: this model can't be entered at a block."]
     assert forward.trunk is None
+
+
+class Halves(nn.Module):
+    """A model whose blocks are in two lists."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.embed = nn.Embedding(384, 8)
+        self.lower, self.upper = [nn.Linear(8, 8)], [nn.Linear(8, 8)]
+
+    @property
+    def layers(self) -> list[nn.Module]:
+        return [*self.lower, *self.upper]
+
+    def __call__(self, tokens: mx.array) -> mx.array:
+        return self.upper[0](self.lower[0](self.embed(tokens)))
+
+
+def test_a_model_whose_blocks_can_not_be_exchanged_is_trained_without(tmp_path: Path) -> None:
+    config = config_of(num_layers=1, fine_tune_type="full")
+    net = Halves()
+    make_trainable(net, config)
+    assert first_trained(net) == 1
+    splits = {"train": named(split_of(LENGTHS, config), "train")}
+    said = plan_trunk(net, config, splits, steps=20, folder=tmp_path)
+    assert said == "No trunk cache: this model can't be entered at a block."
 
 
 @pytest.mark.parametrize("dtype", [mx.float32, mx.bfloat16, mx.float16])
@@ -149,3 +183,29 @@ def test_a_store_gives_back_what_it_got(
         for place, row in enumerate(rows):
             count = min(lengths[row] - 1, batch.shape[1])
             assert mx.array_equal(batch[place, :count], values[row, :count]).item()
+
+
+@pytest.mark.parametrize("by_the_system", [True, False])
+def test_a_file_has_room_on_the_disk_before_it_is_mapped(
+    by_the_system: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not by_the_system:
+        monkeypatch.delattr(os, "posix_fallocate", raising=False)
+        monkeypatch.setattr(trunk_store, "_PIECE", 30_000)
+    trunk_store.take_room(tmp_path / "file", 100_000)
+    told = (tmp_path / "file").stat()
+    assert told.st_size == 100_000
+    assert told.st_blocks * 512 >= 100_000
+
+
+def test_a_full_disk_is_told_of_and_leaves_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+    store = DiskStore([4, 3], tmp_path / "trunk.bin")
+    with pytest.raises(OSError, match="No space left"):
+        store.put([0, 1], mx.ones((2, 3, 8)))
+    assert list(tmp_path.iterdir()) == []

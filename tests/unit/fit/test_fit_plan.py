@@ -31,6 +31,7 @@ def probed(**figures: Any) -> Probed:
         "evaluation": 1 * GB,
         "cache": 2 * GB,
         "cache_place": "memory",
+        "cacheable": True,
         "measured": True,
         "blocks": 16,
         "rows": 4,
@@ -158,6 +159,15 @@ def test_nothing_is_proposed_where_nothing_helps_or_is_needed() -> None:
     fine = result(candidates(probed(), config(), 99 * GB), 99)
     assert fine.proposal is None
     assert fine.verdict() == "It fits: the peak is 32.2 of the 99.0 GB that are free (GPU)."
+
+
+def test_a_cache_is_proposed_only_where_there_can_be_one() -> None:
+    def changes(**figures: Any) -> str:
+        made = probed(cache=0, cache_place="off", **figures)
+        return " ".join(each.flags for each in candidates(made, config(), GB))
+
+    assert "--trunk-cache disk" in changes()
+    assert "--trunk-cache" not in changes(cacheable=False)
 
 
 def test_epochs_need_no_other_number_of_steps() -> None:
