@@ -26,12 +26,12 @@ COMMAND = Command(
     "Let models and adapters answer the same rows, side by side, and compare their losses.",
     run,
     kind=CompareConfig,
-    positional="WHAT ...",
+    positional="[WHAT ...]",
     completes="adapter",
     cell="yaml",
     about=(
-        "WHAT is base, an adapter folder, a run, run@step for a checkpoint, or the folder of a "
-        "fused model; base and adapters if nothing is named. Result: a Comparison with .frame (the "
-        "rows with the highest loss of the last one first) and .summary."
+        "WHAT is base, an adapter folder, a run, run@step for a checkpoint, or the folder or run "
+        "of a fused model; base and adapters if nothing is named. Result: a Comparison with .frame "
+        "(the rows with the highest loss of the last one first) and .summary."
     ),
 )

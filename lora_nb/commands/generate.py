@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from lora_nb import api
 from lora_nb.commands.command import Call, Command
-from lora_nb.config import Flag, GenerateConfig
+from lora_nb.config import OWN, Flag, GenerateConfig
 from lora_nb.errors import LoraError
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ COMPARE = Flag(
     ("compare",),
     ("--compare",),
     "Let the base model answer too, side by side with the adapter.",
-    group="Here",
+    group=OWN,
     is_switch=True,
     is_option=False,
 )
@@ -26,7 +26,7 @@ RELEASE = Flag(
     ("release",),
     ("--release",),
     "Free the memory of the model that is kept for the next prompt.",
-    group="Here",
+    group=OWN,
     is_switch=True,
     is_option=False,
 )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lora_nb.display.words import loss
-from lora_nb.runs.events import Fidelity
+from lora_nb.runs.export_events import Fidelity
 
 if TYPE_CHECKING:
     from pandas import DataFrame

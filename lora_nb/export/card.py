@@ -5,18 +5,15 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
 
-from lora_nb.config import TrainConfig
-from lora_nb.config.rules import scale_of
-from lora_nb.data.sources import looks_like_path
 from lora_nb.errors import LoraError
-from lora_nb.redact import redacted
-from lora_nb.runs.events import Fidelity, TestLoss, TrainLoss, ValidLoss
+from lora_nb.export.card_text import code, is_on_hub, plain, public_name, table
+from lora_nb.export.card_training import data_sets, training_section
+from lora_nb.runs.export_events import Fidelity
 from lora_nb.runs.folder import RunFolder
 
 __all__ = [
@@ -25,9 +22,7 @@ __all__ = [
     "bare_card",
     "base_in",
     "check_section",
-    "is_on_hub",
     "model_card",
-    "public_name",
     "with_base",
 ]
 
@@ -36,32 +31,6 @@ CARD = "README.md"
 # Below this many bits a weight, a model is quantised.
 _PLAIN_BITS = 16
 
-_OPTIONS = (
-    "num_layers",
-    "optimizer",
-    "learning_rate",
-    "batch_size",
-    "grad_accumulation_steps",
-    "iters",
-    "epochs",
-    "max_seq_length",
-    "mask_prompt",
-    "train_on",
-    "seed",
-)
-
-
-def public_name(name: str) -> str:
-    """A model or data set by its name on the Hub, or by the last part of its path."""
-    if looks_like_path(name) or Path(name).expanduser().exists():
-        return redacted(Path(name).expanduser().absolute().name)
-    return redacted(name)
-
-
-def is_on_hub(name: str) -> bool:
-    """Whether a name is one of the Hub, owner and all."""
-    return public_name(name) == name and name.count("/") == 1
-
 
 def model_card(
     base: str,
@@ -69,20 +38,23 @@ def model_card(
     run: RunFolder | None,
     bits: float,
     hf_path: str | None = None,
+    *,
+    step: int | None = None,
 ) -> str:
     """The card of a fused model. `adapter` is its config, `run` the training if it is known.
 
-    `hf_path` is the base model's name on the Hub, where it is another one than `base`.
+    `step` is that of the checkpoint which the adapter is; `hf_path` is the base model's name on
+    the Hub, where it is another one than `base`.
     """
     base = hf_path or base
     head = _head(base, run, "finetune", named=hf_path is not None)
     made = (
-        f"{_kind(adapter)} on {_code(public_name(base))}, fused into its weights "
+        f"{_kind(adapter)} on {code(public_name(base))}, fused into its weights "
         f"({bits:.2f} bits per weight) with lora_nb on MLX."
     )
-    parts = [*head, "---", "", f"# {_plain(public_name(base))}, fine-tuned", "", made]
+    parts = [*head, "---", "", f"# {plain(public_name(base))}, fine-tuned", "", made]
     if run is not None:
-        parts += _training(run)
+        parts += training_section(run, step)
     return "\n".join(parts) + "\n"
 
 
@@ -93,17 +65,18 @@ def adapter_card(
     *,
     hf_path: str | None = None,
     peft: bool = False,
+    step: int | None = None,
 ) -> str:
     """The card of an adapter alone; how it is loaded stands in it."""
     base = hf_path or base
     head = _head(base, run, "adapter", named=hf_path is not None, library="peft" if peft else "mlx")
     name = public_name(base) if base else "an unknown model"
-    made = f"{_kind(adapter)} for {_code(name)}, made with lora_nb on MLX."
-    parts = [*head, "---", "", f"# {_plain(name)}, an adapter", "", made]
+    made = f"{_kind(adapter)} for {code(name)}, made with lora_nb on MLX."
+    parts = [*head, "---", "", f"# {plain(name)}, an adapter", "", made]
     if base and not peft:
         parts += ["", "## Use", "", "```sh", *_use(name), "```"]
     if run is not None:
-        parts += _training(run)
+        parts += training_section(run, step)
     return "\n".join(parts) + "\n"
 
 
@@ -119,8 +92,8 @@ def bare_card(name: str, base: str | None, bits: float | None = None) -> str:
     relation = "quantized" if bits is not None and bits < _PLAIN_BITS else ""
     head = _head(base, None, relation, named=True, tags=("mlx",))
     told = f"{bits:.2f} bits per weight, " if bits is not None else ""
-    made = f"{told}made with lora_nb on MLX" + (f" from {_code(base)}." if base else ".")
-    return "\n".join([*head, "---", "", f"# {_plain(name)}", "", made]) + "\n"
+    made = f"{told}made with lora_nb on MLX" + (f" from {code(base)}." if base else ".")
+    return "\n".join([*head, "---", "", f"# {plain(name)}", "", made]) + "\n"
 
 
 def _head(
@@ -138,8 +111,8 @@ def _head(
     if base and (named or is_on_hub(base)):
         head.append(f"base_model: {json.dumps(base)}")
         head += [f"base_model_relation: {relation}"] if relation else []
-    if run is not None and is_on_hub(data := str(getattr(run.config, "data", ""))):
-        head += ["datasets:", f"- {json.dumps(data)}"]
+    if run is not None and (data := data_sets(run)):
+        head += ["datasets:", *(f"- {json.dumps(name)}" for name in data)]
     return head
 
 
@@ -180,46 +153,6 @@ def _kind(adapter: Mapping[str, Any]) -> str:
     return {"lora": "A LoRA adapter", "dora": "A DoRA adapter"}.get(kind, "A full fine-tuning")
 
 
-def _training(run: RunFolder) -> list[str]:
-    config = run.config
-    if not isinstance(config, TrainConfig):
-        return []
-    parameters = config.lora_parameters
-    options: dict[str, Any] = {"data": public_name(config.data), "kind": config.fine_tune_type}
-    if config.fine_tune_type != "full":
-        options |= {"rank": parameters.rank, "scale": scale_of(parameters)}
-        options |= {"dropout": parameters.dropout}
-        options |= {"layers": ", ".join(parameters.keys)} if parameters.keys else {}
-    options |= {key: getattr(config, key) for key in _OPTIONS}
-    rows = [(key, value) for key, value in options.items() if value is not None]
-    lines = ["", "## Training", "", *_table(("option", "value"), rows)]
-    if metrics := _metrics(run):
-        lines += ["", "## Results", "", *_table(("measure", "value"), metrics)]
-    return lines
-
-
-def _metrics(run: RunFolder) -> list[tuple[str, Any]]:
-    train: TrainLoss | None = None
-    best: ValidLoss | None = None
-    test: TestLoss | None = None
-    for record in run.records():
-        match record.event:
-            case TrainLoss() as event:
-                train = event
-            case ValidLoss() as event if best is None or event.loss < best.loss:
-                best = event
-            case TestLoss() as event:
-                test = event
-    found: list[tuple[str, Any]] = []
-    if train is not None:
-        found += [("steps", train.step), ("training loss", f"{train.loss:.4f}")]
-    if best is not None:
-        found.append(("best validation loss", f"{best.loss:.4f} (step {best.step})"))
-    if test is not None:
-        found.append(("test loss", f"{test.loss:.4f} (perplexity {test.perplexity:.4f})"))
-    return found
-
-
 def check_section(found: Fidelity) -> str:
     """The part of the card that tells how the fused model compares with what it was made of."""
     rows = [
@@ -229,19 +162,4 @@ def check_section(found: Fidelity) -> str:
     ]
     head = ("model", "loss", "same likeliest token")
     lines = ["", "## Check", "", f"On {found.rows} {found.source}, {found.tokens} tokens:", ""]
-    return "\n".join([*lines, *_table(head, rows)]) + "\n"
-
-
-def _table(head: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> list[str]:
-    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
-    return lines + [f"| {' | '.join(_plain(str(cell)) for cell in row)} |" for row in rows]
-
-
-def _plain(text: str) -> str:
-    """Text that Markdown takes for nothing but text."""
-    kept = " ".join(redacted(text).split())
-    return "".join(f"\\{char}" if char in "\\`*_{}[]<>|#" else char for char in kept)
-
-
-def _code(text: str) -> str:
-    return f"`{' '.join(text.split()).replace('`', '')}`"
+    return "\n".join([*lines, *table(head, rows)]) + "\n"

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lora_nb.data.tokens import Encoded
-from lora_nb.runs.events import Fidelity
+from lora_nb.runs.export_events import Fidelity
 
 __all__ = ["Measured", "Rows", "advice", "compared", "measure"]
 

@@ -19,7 +19,7 @@ from mlx_lm.tuner.lora import LoRAEmbedding, LoRALinear, LoRASwitchLinear
 from mlx_lm.utils import dequantize_model
 
 from lora_nb.core.adapters import Adapter, put_on, read_adapter
-from lora_nb.core.convert import DTYPES, Converted, bits_of, cast, described, said, written
+from lora_nb.core.convert import DTYPES, Converted, bits_of, described, said, written
 from lora_nb.core.load import Loaded
 from lora_nb.core.peft import is_peft
 from lora_nb.core.trees import Weights, flat
@@ -50,9 +50,12 @@ def fused(loaded: Loaded, adapter: Adapter, *, dequantize: bool) -> Converted:
     if dequantize:
         for key in _QUANTISATION:
             config.pop(key, None)
+        packed = [name for name, layer in model.named_modules() if "scales" in layer]
         model = dequantize_model(model)
-        # The block formats come out as bfloat16, whatever lies beside them.
-        cast(model, usual)
+        plain = dict(model.named_modules())
+        for name in packed:
+            # The block formats come out as bfloat16, whatever lies beside them.
+            plain[name].weight = plain[name].weight.astype(usual)
     kind = written(model)
     return Converted(model, described(config, kind), bits_of(model), kind)
 

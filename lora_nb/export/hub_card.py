@@ -13,12 +13,12 @@ from lora_nb.export.card import (
     adapter_card,
     bare_card,
     base_in,
-    is_on_hub,
-    public_name,
     with_base,
 )
+from lora_nb.export.card_text import public_name
 from lora_nb.export.hub_files import Outgoing, Parcel
-from lora_nb.runs.adapters import ADAPTER_CONFIG, PEFT_WEIGHTS, base_of, run_of
+from lora_nb.runs.adapters import ADAPTER_CONFIG, PEFT_WEIGHTS, run_of
+from lora_nb.runs.places import base_for, seen_from, step_of
 
 __all__ = ["dressed"]
 
@@ -67,7 +67,10 @@ def _card(
         folder = parcel.folder
         peft = (folder / PEFT_WEIGHTS).is_file()
         config = _config(folder / ADAPTER_CONFIG)
-        text = adapter_card(base_of(folder), config, run_of(folder), hf_path=base, peft=peft)
+        run = run_of(folder)
+        text = adapter_card(
+            base_for(folder), config, run, hf_path=base, peft=peft, step=step_of(folder, run)
+        )
     return Outgoing(CARD, parcel.folder / CARD, text)
 
 
@@ -84,7 +87,7 @@ def _public_config(file: Outgoing, base: str | None) -> dict[str, Outgoing]:
     for key in ("model", "base_model_name_or_path"):
         named = kept.get(key)
         if isinstance(named, str):
-            kept[key] = base or (named if is_on_hub(named) else public_name(named))
+            kept[key] = base or public_name(seen_from(run_of(file.path.parent), named))
     if kept == config:
         return {}
     return {file.name: replace(file, text=json.dumps(kept, indent=4) + "\n")}

@@ -172,8 +172,10 @@ def check_parcel(parcel: Parcel, known: Iterable[str] = ()) -> None:
 
 def _places(name: str, text: str) -> Iterator[str]:
     hit = _PLACES.search(text)
-    if hit is not None:
-        line = text.count("\n", 0, hit.start()) + 1
+    home = str(Path.home())
+    place = hit.start() if hit is not None else text.find(f"{home}/") if home != "/" else -1
+    if place >= 0:
+        line = text.count("\n", 0, place) + 1
         yield f"{name}, line {line}: holds a path of this machine, which everybody will read."
 
 

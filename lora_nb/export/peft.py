@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,9 @@ from lora_nb.core.adapters import Adapter
 from lora_nb.core.peft import PREFIX
 from lora_nb.core.trees import Weights
 from lora_nb.errors import LoraError, listed
-from lora_nb.export.card import is_on_hub, public_name
+from lora_nb.export.card_text import is_on_hub, public_name
 from lora_nb.runs.adapters import ADAPTER_CONFIG, PEFT_WEIGHTS
+from lora_nb.runs.part import part_folder, real_place
 from lora_nb.runs.whole_file import sync_all, sync_folder
 
 __all__ = ["as_peft", "check_peft_folder", "write_peft"]
@@ -29,10 +30,13 @@ _MIXTURE = ".block_sparse_moe."
 
 
 def check_peft_folder(path: str, kept: list[Path]) -> Path:
-    """The folder to write, absolute. Raises LoraError if something is there, or it is in `kept`."""
-    target = Path(path).expanduser().absolute()
+    """The folder to write, absolute.
+
+    Raises LoraError if something is there, or if it is or holds one of `kept`.
+    """
+    target = real_place(path)
     real = target.resolve()
-    if any(real == folder.resolve() for folder in kept):
+    if any(real in (origin := folder.resolve(), *origin.parents) for folder in kept):
         raise LoraError(f"{_OPTION}: {target} is needed for something else. Name another folder.")
     if os.path.lexists(target) and (not target.is_dir() or any(target.iterdir())):
         raise LoraError(f"{_OPTION}: {target} is already there. Name another folder.")
@@ -120,22 +124,27 @@ def _parts(layer: nn.Module) -> Weights:
     return parts
 
 
-def write_peft(config: dict[str, Any], weights: Weights, target: Path) -> None:
-    """Write the adapter, complete or not at all. Raises LoraError if it can't be written."""
-    part = target.with_name(f".{target.name}.part-{os.getpid()}")
+def write_peft(
+    config: dict[str, Any],
+    weights: Weights,
+    target: Path,
+    texts: Mapping[str, str] | None = None,
+) -> None:
+    """Write the adapter, complete or not at all, with `texts` beside it by name.
+
+    Raises LoraError if it can't be written.
+    """
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part.mkdir()
-        content = {name: mx.contiguous(weight) for name, weight in weights.items()}
-        mx.save_safetensors(str(part / PEFT_WEIGHTS), content, metadata={"format": "pt"})
-        text = json.dumps(config, indent=2, sort_keys=True) + "\n"
-        (part / ADAPTER_CONFIG).write_text(text, encoding="utf-8")
-        sync_all(part)
-        if target.is_dir():
-            target.rmdir()
-        part.rename(target)
-        sync_folder(target.parent)
+        with part_folder(target) as part:
+            content = {name: mx.contiguous(weight) for name, weight in weights.items()}
+            mx.save_safetensors(str(part / PEFT_WEIGHTS), content, metadata={"format": "pt"})
+            text = json.dumps(config, indent=2, sort_keys=True) + "\n"
+            for name, told in {ADAPTER_CONFIG: text, **(texts or {})}.items():
+                (part / name).write_text(told, encoding="utf-8")
+            sync_all(part)
+            if target.is_dir():
+                target.rmdir()
+            part.rename(target)
+            sync_folder(target.parent)
     except (OSError, RuntimeError) as problem:
         raise LoraError(f"{_OPTION}: {target} can't be written: {problem}.") from problem
-    finally:
-        shutil.rmtree(part, ignore_errors=True)

@@ -22,6 +22,7 @@ __all__ = [
     "check_free",
     "find_adapter",
     "is_adapter",
+    "owner_of",
     "run_of",
     "template_of",
 ]
@@ -76,10 +77,11 @@ def find_adapter(name: str, option: str = "adapter_path") -> Path:
 
 def _best_of_sweep(run: RunFolder) -> Path | None:
     """The adapter of a sweep's best trial."""
-    from lora_nb.runs.sweep_state import first_of, sweep_state
+    from lora_nb.runs.ranking import first
+    from lora_nb.runs.sweep_state import results_of, sweep_state
 
-    first = first_of(sweep_state(run))
-    return first[0].run.adapter_path if first and first[0].run else None
+    best = first(results_of(sweep_state(run)))
+    return best.run.adapter_path if best and best.run else None
 
 
 def _of_step(name: str, step: int, option: str) -> Path:
@@ -99,13 +101,18 @@ def check_free(folder: Path, run: str | None) -> None:
     """Raise LoraError if a folder holds an adapter that is not that of the run of this name."""
     if not is_adapter(folder):
         return
-    owner = _said_by(folder, "run")
+    owner = owner_of(folder)
     if owner is None or owner != run:
         whose = f"the adapter of the run {owner}" if owner else "an adapter already"
         raise LoraError(
             f"adapter_path: {folder} holds {whose}. Give --overwrite to replace it, or another "
             "folder with --adapter-path."
         )
+
+
+def owner_of(adapter: Path) -> str | None:
+    """The name of the run that an adapter is of, if it says so."""
+    return _said_by(adapter, "run")
 
 
 def base_of(adapter: Path) -> str | None:

@@ -7,10 +7,10 @@ from pathlib import Path
 from lora_nb.errors import LoraError
 from lora_nb.runs import store
 from lora_nb.runs.adapters import find_adapter, is_adapter
-from lora_nb.runs.events import ModelSaved
+from lora_nb.runs.export_events import ModelSaved
 from lora_nb.runs.folder import RunFolder
 
-__all__ = ["find_shippable"]
+__all__ = ["find_shippable", "model_of"]
 
 _OPTION = "path"
 
@@ -30,6 +30,12 @@ def find_shippable(name: str) -> Path:
     run = _run(name)
     model = _model_of(run) if run is not None else None
     return find_adapter(name, _OPTION) if model is None else model
+
+
+def model_of(name: str) -> Path | None:
+    """The model that the run of this name has written, if it is one of fusing or converting."""
+    run = None if name == "latest" else _run(name)
+    return _model_of(run) if run is not None else None
 
 
 def _run(name: str) -> RunFolder | None:

@@ -23,10 +23,19 @@ from lora_nb.data.templates import Template, resolve_template
 from lora_nb.data.tokens import Encoder
 from lora_nb.errors import LoraError
 from lora_nb.export.fidelity import Rows, measure
-from lora_nb.runs.adapters import base_of, find_adapter, is_adapter, run_of
+from lora_nb.runs.adapters import find_adapter, is_adapter, run_of
 from lora_nb.runs.events import Ended, Progress
+from lora_nb.runs.places import base_for
+from lora_nb.runs.shippable import model_of
 from lora_nb.runs.whole_file import write_whole
-from lora_nb.worker.rows import SomeRows, data_options, read_some, template_of
+from lora_nb.worker.rows import (
+    SomeRows,
+    check_base,
+    data_options,
+    find_base,
+    read_some,
+    template_for,
+)
 from lora_nb.worker.session import Session
 
 __all__ = ["compare"]
@@ -34,11 +43,12 @@ __all__ = ["compare"]
 
 @dataclass(frozen=True)
 class _Contender:
-    """What answers: a model's folder, and the adapter on it if there is one."""
+    """What answers: a model's folder, the adapter on it if there is one, and its template."""
 
     name: str
     model: Path
     adapter: Path | None
+    template: str | None
 
 
 @dataclass(frozen=True)
@@ -65,12 +75,16 @@ def compare(session: Session) -> Ended:
     config = session.run.config
     if not isinstance(config, CompareConfig):
         raise LoraError("This run's config.yaml is no compare config.")
-    contenders, options, model_options = _resolved(config)
+    contenders, options = _resolved(config)
+    for each in contenders:
+        if each.adapter is not None:
+            check_base(each.adapter, each.model, config.model or str(each.model), session.warn)
     answers: dict[str, list[dict[str, Any]]] = {}
     shown: list[dict[str, Any]] = []
     total, done = 0, 0
-    for folder in dict.fromkeys(each.model for each in contenders):
+    for folder, template in dict.fromkeys((each.model, each.template) for each in contenders):
         session.checkpoint_if_stopped()
+        model_options = _options(config, folder, template)
         ready = _ready(folder, config, options, model_options)
         total = len(contenders) * len(ready.some)
         shown = shown or _rows_of(ready)
@@ -79,7 +93,7 @@ def compare(session: Session) -> Ended:
                 f"contenders: {folder} can't use the same rows as the others (their lengths differ "
                 "with its tokenizer). Compare it alone."
             )
-        mine = [each for each in contenders if each.model == folder]
+        mine = [each for each in contenders if (each.model, each.template) == (folder, template)]
         for name, answer in _answers(ready, folder, mine, config, model_options):
             answers.setdefault(name, []).append(answer)
             done += 1
@@ -99,35 +113,63 @@ def compare(session: Session) -> Ended:
     return Ended(status="completed", message=f"{len(contenders)} contenders on {len(shown)} rows.")
 
 
-def _resolved(config: CompareConfig) -> tuple[list[_Contender], TestConfig, ModelOptions]:
-    """Who takes part, the rows they are given, and how the base model is loaded."""
+def _resolved(config: CompareConfig) -> tuple[list[_Contender], TestConfig]:
+    """Who takes part, and the rows they are given.
+
+    Each adapter lies on its own base model, with its own template, unless others are given.
+    `base` and whole models are asked as the first adapter is.
+    """
     names = list(dict.fromkeys(config.contenders))
-    own = {name: find_model(name) for name in names if name != "base" and _is_model(name)}
+    own = {name: found for name in names if (found := _model_named(name))}
     adapters = {
         name: find_adapter(name, "contenders") for name in names if name not in ("base", *own)
     }
-    first = next(iter(adapters.values()), None)
-    base = config.model or (base_of(first) if first else None)
-    if base is None and ("base" in names or adapters):
+    runs = {name: run_of(adapter) for name, adapter in adapters.items()}
+    bases = {name: config.model or base_for(adapter) for name, adapter in adapters.items()}
+    unknown = [name for name, base in bases.items() if base is None]
+    first = next(iter(adapters), "")
+    base = config.model or bases.get(first)
+    if unknown or (base is None and "base" in names):
         raise LoraError("model: is not given, and no adapter names its base model.")
-    run = run_of(first) if first else None
-    model_options = ModelOptions(
-        model=base or str(next(iter(own.values()))),
-        trust_remote_code=config.trust_remote_code,
-        trust_sha256=config.trust_sha256,
-        chat_template=template_of(config.chat_template, run),
+    options = data_options(
+        base or str(next(iter(own.values()))),
+        config.data,
+        next(filter(None, runs.values()), None),
     )
-    options = data_options(model_options.model, config.data, run)
     if options is None:
         raise LoraError("data: is not given, and the run of the adapter is not known.")
-    folder = find_model(base) if base else Path()
-    contenders = [_Contender(name, own.get(name, folder), adapters.get(name)) for name in names]
-    return contenders, options, model_options
+    usual = config.chat_template
+    if adapters:
+        usual = template_for(usual, adapters[first], runs[first])
+    contenders = []
+    for name in names:
+        adapter, model, template = adapters.get(name), bases.get(name) or base, usual
+        if adapter is not None:
+            template = template_for(config.chat_template, adapter, runs[name])
+        folder = own.get(name) or _base_folder(str(model), adapter or adapters.get(first))
+        contenders.append(_Contender(name, folder, adapter, template))
+    return contenders, options
 
 
-def _is_model(name: str) -> bool:
+def _base_folder(name: str, adapter: Path | None) -> Path:
+    return find_base(name, adapter) if adapter is not None else find_model(name)
+
+
+def _model_named(name: str) -> Path | None:
+    """The folder of a whole model: by its path, or by the run of fusing that has written it."""
     path = Path(name).expanduser()
-    return name == "demo" or ((path / "config.json").is_file() and not is_adapter(path))
+    if name == "demo" or ((path / "config.json").is_file() and not is_adapter(path)):
+        return find_model(name)
+    return None if name == "base" or path.exists() else model_of(name)
+
+
+def _options(config: CompareConfig, folder: Path, template: str | None) -> ModelOptions:
+    return ModelOptions(
+        model=str(folder),
+        trust_remote_code=config.trust_remote_code,
+        trust_sha256=config.trust_sha256,
+        chat_template=template,
+    )
 
 
 def _ready(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lora_nb.config import FuseConfig
-from lora_nb.runs.events import GgufSaved
+from lora_nb.runs.export_events import GgufSaved
 from lora_nb.worker.convert import Teller
 from lora_nb.worker.session import Session
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,15 +12,28 @@ import numpy as np
 from mlx_lm.tokenizer_utils import TokenizerWrapper
 
 from lora_nb.config import DataOptions, TestConfig, TrainConfig
+from lora_nb.core.load import find_model
+from lora_nb.core.model_files import read_json
+from lora_nb.core.model_key import model_key
 from lora_nb.data.faults import RowError
 from lora_nb.data.rows import Rows
 from lora_nb.data.sources import open_splits
 from lora_nb.data.templates import Template
 from lora_nb.data.tokens import Encoded, Encoder
 from lora_nb.errors import LoraError
+from lora_nb.runs.adapters import ADAPTER_CONFIG, base_of, template_of
 from lora_nb.runs.folder import RunFolder
+from lora_nb.runs.places import seen_from
 
-__all__ = ["SomeRows", "data_options", "fixed_prompts", "read_some", "template_of"]
+__all__ = [
+    "SomeRows",
+    "check_base",
+    "data_options",
+    "find_base",
+    "fixed_prompts",
+    "read_some",
+    "template_for",
+]
 
 _PROMPTS = (
     "How are you?",
@@ -57,20 +70,43 @@ def data_options(model: str, data: str | None, run: RunFolder | None) -> TestCon
     if data:
         values |= {"data": data, "hf_dataset": None, "split": None}
     else:
-        values["data"] = _from_folder(run, config.data)
+        values["data"] = seen_from(run, config.data)
     return TestConfig(model=model, **values)
 
 
-def template_of(given: str | None, run: RunFolder | None) -> str | None:
-    """The file of the chat template: the one that is given, else that of the training."""
-    named = None if given or run is None else getattr(run.config, "chat_template", None)
-    return _from_folder(run, named) if run is not None and named else given
+def template_for(given: str | None, adapter: Path, run: RunFolder | None) -> str | None:
+    """The file of the chat template: the one that is given, else that of the training.
+
+    The adapter's own copy comes first: it is what was trained with, wherever the adapter lies.
+    """
+    found = given or template_of(adapter)
+    if found or run is None:
+        return found
+    named = getattr(run.config, "chat_template", None)
+    return seen_from(run, named) if named else None
 
 
-def _from_folder(run: RunFolder, path: str) -> str:
-    """A path as seen from the folder that the run was started in, if there is something."""
-    there = Path(str(run.about.get("folder") or ".")) / Path(path).expanduser()
-    return str(there) if path != "demo" and there.exists() else path
+def find_base(name: str, adapter: Path) -> Path:
+    """The folder of an adapter's base model. Raises LoraError that says who has named it."""
+    try:
+        return find_model(name)
+    except LoraError as problem:
+        if base_of(adapter) != name:
+            raise
+        raise LoraError(
+            f"{problem} It is the base model that the adapter in {adapter} names; if you have it "
+            "elsewhere, give its folder with --model."
+        ) from None
+
+
+def check_base(adapter: Path, folder: Path, name: str, warn: Callable[[str], None]) -> None:
+    """Warn if an adapter was trained on other weights than those in a folder."""
+    trained_on = read_json(adapter / ADAPTER_CONFIG, of="adapter").get("base_sha256")
+    if trained_on is not None and trained_on != model_key(folder):
+        warn(
+            f"The adapter in {adapter} was trained on other weights than those of {name}. Unless "
+            "these are the same model in another form (quantised, say), the result is worthless."
+        )
 
 
 def read_some(

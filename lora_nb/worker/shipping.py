@@ -9,7 +9,8 @@ from pathlib import Path
 from lora_nb.config import HubOptions
 from lora_nb.errors import LoraError
 from lora_nb.redact import redacted
-from lora_nb.runs.events import Ended, Progress, Uploaded, UploadListed
+from lora_nb.runs.events import Ended, Progress
+from lora_nb.runs.export_events import Uploaded, UploadListed
 from lora_nb.worker.session import Session, StoppedEarlyError
 
 __all__ = ["check_destination", "ship"]

@@ -25,6 +25,10 @@ _WINDOW = (
 )
 
 
+_BETAS = {"beta_fast": 32, "beta_slow": 1}
+_FACTORS = ("factor", "rope_theta", "low_freq_factor", "high_freq_factor", "partial_rotary_factor")
+
+
 @dataclass(frozen=True)
 class Family:
     """What llama.cpp calls a family, and how it wants its weights.
@@ -157,13 +161,7 @@ def _completed(name: str, said: Config) -> Config:
 
 
 def _problems(source: Source) -> Iterator[str]:
-    rope, kind = source.rope, rope_kind(source.rope)
-    if kind != "default" and kind not in source.family.scalings:
-        yield f"llama.cpp computes no {kind} rope scaling for {source.name}."
-    elif kind == "yarn":
-        odd = [key for key in ("attention_factor", "mscale", "mscale_all_dim") if rope.get(key)]
-        if odd:
-            yield f"yarn rope scaling with {', '.join(odd)} is not exported."
+    yield from _rope_problems(source)
     if source.name == "gemma3_text":
         every = source.config.get("sliding_window_pattern") or 6
         kinds = source.config.get("layer_types") or []
@@ -178,6 +176,23 @@ def _problems(source: Source) -> Iterator[str]:
         usual = ["full_attention" if n % 2 else "sliding_attention" for n in range(source.blocks)]
         if kinds and kinds != usual:
             yield "llama.cpp knows Gemma 2 only with a window in every other block."
+
+
+def _rope_problems(source: Source) -> Iterator[str]:
+    rope, kind = source.rope, rope_kind(source.rope)
+    for key in _FACTORS:
+        if not isinstance(value := rope.get(key), (int, float, type(None))):
+            yield f"{key} of the rope scaling is no number: {value}."
+    if kind != "default" and kind not in source.family.scalings:
+        yield f"llama.cpp computes no {kind} rope scaling for {source.name}."
+    elif kind == "yarn":
+        odd = [key for key in ("attention_factor", "mscale", "mscale_all_dim") if rope.get(key)]
+        if odd:
+            yield f"yarn rope scaling with {', '.join(odd)} is not exported."
+        # llama.cpp takes its own, whatever the file says.
+        for key, usual in _BETAS.items():
+            if (value := rope.get(key)) not in (None, usual):
+                yield f"llama.cpp computes yarn rope scaling with {key} = {usual}, not {value}."
 
 
 def _window_note(source: Source) -> Iterator[str]:

@@ -15,6 +15,7 @@ from lora_nb.config import ModelOptions
 from lora_nb.core.load import load_words
 from lora_nb.errors import LoraError
 from lora_nb.export.gguf import unigram
+from lora_nb.export.gguf.normalizer import check_steps, parts
 from lora_nb.export.gguf.pieces import FAR, merges_of, piece_scores
 from lora_nb.export.gguf.pretokenizer import pretokenizer_of
 from lora_nb.export.gguf.source import Source
@@ -59,10 +60,12 @@ def vocabulary_of(source: Source) -> Vocabulary:
             f"gguf: a tokenizer of the kind {kind} is not exported; those that merge pairs (BPE), "
             f"byte by byte or as SentencePiece does, and those of the kind {unigram.KIND} are."
         )
+    said = "" if kind == unigram.KIND else check_steps(told, byte_level=_is_byte_level(told))
     tokens = _tokens(told, int(source.config["vocab_size"]))
     types = _types(told, tokens)
     special, name = _special(words, source), _name(source, told)
     made = Vocabulary("", tokens, types, [], [], "", special, name, _template(words))
+    made.notes += [said] if said else []
     if kind == unigram.KIND:
         made.kind, made.pre = "t5", "default"
         made.special |= {"merge_spaces": False, "unk": int(given["model"]["unk_id"])}
@@ -212,28 +215,18 @@ def _template(words: Any) -> str | None:
     return template if isinstance(template, str) else None
 
 
-def _parts(part: Any) -> list[Mapping[str, Any]]:
-    """The steps of a normalizer, pre-tokenizer or decoder."""
-    if not isinstance(part, Mapping):
-        return []
-    for key in ("normalizers", "pretokenizers", "decoders"):
-        if key in part:
-            return [step for inner in part[key] for step in _parts(inner)]
-    return [part]
-
-
 def _is_byte_level(told: Mapping[str, Any]) -> bool:
-    steps = [*_parts(told.get("pre_tokenizer")), *_parts(told.get("decoder"))]
+    steps = [*parts(told.get("pre_tokenizer")), *parts(told.get("decoder"))]
     return any(step.get("type") == "ByteLevel" for step in steps)
 
 
 def _has_space_prefix(told: Mapping[str, Any]) -> bool:
     if _prepends(told):
         return True
-    steps = [s for s in _parts(told.get("pre_tokenizer")) if s.get("type") == "Metaspace"]
+    steps = [s for s in parts(told.get("pre_tokenizer")) if s.get("type") == "Metaspace"]
     return bool(steps) and steps[0].get("prepend_scheme", "always") != "never"
 
 
 def _prepends(told: Mapping[str, Any]) -> bool:
     """Whether a space is put before each text, also before one that begins with a space."""
-    return any(step.get("type") == "Prepend" for step in _parts(told.get("normalizer")))
+    return any(step.get("type") == "Prepend" for step in parts(told.get("normalizer")))

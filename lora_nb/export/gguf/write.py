@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -15,9 +14,10 @@ from lora_nb.core.trees import value_of
 from lora_nb.errors import LoraError
 from lora_nb.export.gguf.metadata import add_metadata, position_tables
 from lora_nb.export.gguf.names import Tensor, planned, read_weights
-from lora_nb.export.gguf.source import read_source
-from lora_nb.export.gguf.vocabulary import add_vocabulary, vocabulary_of
+from lora_nb.export.gguf.source import Source, read_source
+from lora_nb.export.gguf.vocabulary import Vocabulary, add_vocabulary, vocabulary_of
 from lora_nb.runs.gguf import GgufReport
+from lora_nb.runs.part import part_file
 from lora_nb.runs.whole_file import sync_file, sync_folder
 
 __all__ = ["Kind", "check_place", "write_gguf"]
@@ -53,26 +53,18 @@ def write_gguf(
     source = read_source(folder)
     words = vocabulary_of(source)
     tensors = [*position_tables(source), *planned(source, read_weights(folder))]
-    part = out.with_name(f".{out.name}.part-{os.getpid()}")
-    writer = gguf.GGUFWriter(part, gguf.MODEL_ARCH_NAMES[gguf.MODEL_ARCH[source.family.arch]])
-    add_metadata(writer, source, kind)
-    add_vocabulary(writer, words)
-    for tensor in tensors:
-        stored = _stored(tensor, kind)
-        size = _bytes_of(tensor.shape, stored)
-        # Types that numpy lacks are told apart by the last argument alone.
-        writer.add_tensor_info(tensor.name, tensor.shape, np.dtype(np.float32), size, stored)
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        _write(writer, tensors, kind, tick)
-        sync_file(part)
-        part.replace(out)
-        sync_folder(out.parent)
+        with part_file(out) as part:
+            writer = _described(part, source, words, tensors, kind)
+            try:
+                _write(writer, tensors, kind, tick)
+            finally:
+                writer.close()
+            sync_file(part)
+            part.replace(out)
+            sync_folder(out.parent)
     except OSError as problem:
         raise LoraError(f"gguf: {out} can't be written: {problem}.") from problem
-    finally:
-        writer.close()
-        part.unlink(missing_ok=True)
     return GgufReport(
         path=str(out),
         kind=kind,
@@ -82,6 +74,21 @@ def write_gguf(
         size=out.stat().st_size,
         notes=[*source.notes, *words.notes],
     )
+
+
+def _described(
+    part: Path, source: Source, words: Vocabulary, tensors: list[Tensor], kind: str
+) -> gguf.GGUFWriter:
+    """A writer that knows everything but the numbers of the tensors."""
+    writer = gguf.GGUFWriter(part, gguf.MODEL_ARCH_NAMES[gguf.MODEL_ARCH[source.family.arch]])
+    add_metadata(writer, source, kind)
+    add_vocabulary(writer, words)
+    for tensor in tensors:
+        stored = _stored(tensor, kind)
+        size = _bytes_of(tensor.shape, stored)
+        # Types that numpy lacks are told apart by the last argument alone.
+        writer.add_tensor_info(tensor.name, tensor.shape, np.dtype(np.float32), size, stored)
+    return writer
 
 
 def check_place(out: Path) -> None:

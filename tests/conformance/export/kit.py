@@ -11,9 +11,10 @@ import mlx.nn as nn
 import numpy as np
 
 from lora_nb.config import ModelOptions
-from lora_nb.core.adapters import make_trainable
-from lora_nb.core.convert import Converted, write_model
+from lora_nb.core.convert import Converted
 from lora_nb.core.load import load_base
+from lora_nb.core.model_folder import write_model
+from lora_nb.core.trainable import make_trainable
 from lora_nb.core.trees import flat
 from lora_nb.export.fuse import fused, lay_on
 from lora_nb.runs.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS

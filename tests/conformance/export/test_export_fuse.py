@@ -144,6 +144,27 @@ def test_the_types_of_the_base_are_kept(kind: str, base: Path) -> None:
     assert config["dtype"] == "bfloat16"
 
 
+@pytest.mark.parametrize("packed", [True, False])
+def test_dequantising_leaves_other_types_alone(packed: bool, base: Path) -> None:
+    """Norms in fp32 beside matrices of 16 bits or fewer stay so."""
+    folder = base / f"mixed-{packed}"
+    options: dict[str, Any] = {"quantize": True, "q_group_size": 32} if packed else {}
+    convert(model_folder(base, "llama-untied"), folder, dtype="bfloat16", **options)
+    file = folder / "model.safetensors"
+    weights: Any = mx.load(str(file))
+    norms = {name: weights[name].astype(mx.float32) for name in weights if "norm" in name}
+    mx.eval(weights, norms)
+    file.unlink()
+    mx.save_safetensors(str(file), weights | norms, metadata={"format": "mlx"})
+    adapter = random_adapter(base / f"mixed-{packed}-adapter", folder)
+    target = base / f"mixed-{packed}-fused"
+    fuse(folder, adapter, target, dequantize=True)
+    written: Any = mx.load(str(target / "model.safetensors"))
+    types = {name: weight.dtype for name, weight in written.items()}
+    assert {types[name] for name in norms} == {mx.float32}
+    assert {types[name] for name in types.keys() - norms.keys()} == {mx.bfloat16}
+
+
 def test_embedding_and_head(base: Path) -> None:
     folder = model_folder(base, "llama-untied")
     keys = ["model.embed_tokens", "lm_head", "self_attn.o_proj"]

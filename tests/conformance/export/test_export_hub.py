@@ -15,7 +15,8 @@ import yaml
 from lora_nb.config import ConvertConfig, FuseConfig, UploadConfig, load
 from lora_nb.core.durable import sha256_of
 from lora_nb.runs import attach, launch
-from lora_nb.runs.events import Ended, Progress, Uploaded, UploadListed
+from lora_nb.runs.events import Ended, Progress
+from lora_nb.runs.export_events import Uploaded, UploadListed
 from lora_nb.runs.folder import RunFolder
 from tests.conformance.export.kit import on, random_adapter
 from tests.conformance.families.kit import loaded

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
-from lora_nb.core.adapters import put_on, start_from
+from lora_nb.core.adapters import put_on
+from lora_nb.core.trainable import start_from
 from lora_nb.core.trees import Weights
 from lora_nb.errors import LoraError
 from lora_nb.export.peft import as_peft, check_peft_folder, write_peft
@@ -129,6 +131,14 @@ CONFIGS: dict[str, tuple[dict[str, Any], str]] = {
     "more layers": ({"target_modules": ["q_proj", "v_proj", "o_proj"]}, "o_proj: target_modules"),
     "dora": ({"use_dora": True}, r"incomplete \(m is missing\)"),
     "no config": ({"peft_type": ...}, "no config of PEFT"),
+    "endless alpha": ({"lora_alpha": math.inf}, "lora_alpha is Infinity, not a number above 0"),
+    "patterns in a list": ({"rank_pattern": [4]}, "rank_pattern is no mapping"),
+    "words for alpha": ({"alpha_pattern": {"q_proj": "8"}}, 'has "8" for q_proj, not a number'),
+    "negative alpha": ({"alpha_pattern": {"q_proj": -8}}, "has -8 for q_proj"),
+    "no pattern": ({"alpha_pattern": {"((q": 8}}, r"alpha_pattern has a pattern that is none"),
+    "no pattern of names": ({"target_modules": "((q"}, "target_modules is a pattern that is none"),
+    "a number for names": ({"exclude_modules": 5}, "exclude_modules is 5, neither a pattern nor"),
+    "numbers for names": ({"target_modules": [5]}, r"target_modules is \[5\], neither"),
 }
 
 
@@ -145,6 +155,20 @@ def test_what_can_not_be_had_is_refused(case: str, base: Path, tmp_path: Path) -
     with pytest.raises(LoraError, match=why):
         put_on(net, folder)
     assert distance(logits_of(net, tokens_of("llama")), before) == 0
+
+
+def test_lengths_of_dora_must_fit(base: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "adapter"
+    shutil.copytree(REFERENCE / "dora", folder)
+    file = folder / PEFT_WEIGHTS
+    weights: Any = mx.load(str(file))
+    name = next(name for name in weights if "magnitude" in name)
+    weights[name] = weights[name][:-1]
+    mx.eval(weights)
+    file.unlink()
+    mx.save_safetensors(str(file), weights)
+    with pytest.raises(LoraError, match=r"its lora_magnitude_vector has \d+ numbers, not \d+"):
+        put_on(loaded(model_folder(base, "llama")).model, folder)
 
 
 def test_weights_that_do_not_fit_are_listed(base: Path, tmp_path: Path) -> None:

@@ -148,7 +148,7 @@ def test_the_process_of_the_function_tells_of_problems(
 
 
 def test_fusing_writes_a_file_too(models: Path, tmp_path: Path) -> None:
-    from lora_nb.runs.events import GgufSaved
+    from lora_nb.runs.export_events import GgufSaved
     from tests.conformance.export.kit import random_adapter
 
     folder = make(models, "file-fused", "llama", "llama3")

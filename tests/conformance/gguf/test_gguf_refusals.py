@@ -73,6 +73,43 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
         config_with(rope_scaling={"rope_type": "dynamic", "factor": 2.0}),
         "dynamic",
     ),
+    "yarn of other speeds": (
+        config_with(
+            rope_scaling={
+                "rope_type": "yarn",
+                "factor": 4.0,
+                "original_max_position_embeddings": 64,
+                "beta_fast": 16,
+            }
+        ),
+        "yarn rope scaling with beta_fast = 32, not 16",
+    ),
+    "a factor in words": (
+        config_with(rope_scaling={"type": "linear", "factor": "x"}),
+        "factor of the rope scaling is no number",
+    ),
+    "small letters": (
+        tokenizer_with(lambda told: told.update(normalizer={"type": "Lowercase"})),
+        "it changes each text first (Lowercase)",
+    ),
+    "other forms of characters": (
+        tokenizer_with(
+            lambda told: told.update(
+                normalizer={"type": "Sequence", "normalizers": [{"type": "NFKC"}]}
+            )
+        ),
+        "it changes each text first (NFKC)",
+    ),
+    "ends of words": (
+        tokenizer_with(lambda told: told["model"].update(end_of_word_suffix="</w>")),
+        "it marks the parts of words (end_of_word_suffix)",
+    ),
+    "words before pieces": (
+        tokenizer_with(
+            lambda told: told.update(pre_tokenizer={"type": "Whitespace"}, decoder=None)
+        ),
+        "it cuts texts before it merges (Whitespace)",
+    ),
     "no config": (lambda folder: (folder / "config.json").unlink(), "no config.json"),
     "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "no weights"),
     "torn weights": (
@@ -227,6 +264,15 @@ def test_a_file_of_another_model_is_found(plain: Path, models: Path, tmp_path: P
     write_gguf(other, out)
     with pytest.raises(LoraError, match="computes something else"):
         check_gguf(out, plain)
+
+
+def test_composing_characters_is_said(plain: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(plain, folder)
+    assert write_gguf(folder, tmp_path / "out.gguf").notes == []
+    tokenizer_with(lambda told: told.update(normalizer={"type": "NFC"}))(folder)
+    (note,) = write_gguf(folder, tmp_path / "out.gguf").notes
+    assert "composes characters first (NFC), which llama.cpp does not" in note
 
 
 def test_an_unknown_way_to_cut_is_said() -> None:

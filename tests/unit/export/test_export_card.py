@@ -14,11 +14,11 @@ from lora_nb.export.card import (
     base_in,
     check_section,
     model_card,
-    public_name,
     with_base,
 )
+from lora_nb.export.card_text import public_name
+from lora_nb.runs.events import Resumed, ValidLoss
 from lora_nb.runs.events import TestLoss as LossOfTest
-from lora_nb.runs.events import ValidLoss
 from tests.unit.export.test_export_fidelity import some_fidelity
 from tests.unit.runs.kit import loss, made
 
@@ -68,6 +68,38 @@ def test_a_card_tells_of_the_training(tmp_path: Path, runs_root: Path) -> None:
         assert text in card
     assert str(tmp_path) not in card
     assert "private" not in card
+
+
+def test_a_card_names_the_data_that_was_read(runs_root: Path) -> None:
+    sets = [{"path": "one/set"}, {"name": "other/set"}, {"path": "./own/rows"}]
+    run = made(runs_root, loss(2, 0.5), hf_dataset=sets, name="x")
+    card = model_card("owner/base", {}, run, 16)
+    assert front(card)["datasets"] == ["one/set", "other/set"]
+    assert r"| data | one/set, other/set, rows |" in card
+    assert "WikiSQL" not in card
+
+
+def test_a_card_of_a_checkpoint_ends_with_it(runs_root: Path) -> None:
+    valid = [
+        ValidLoss(step=step, loss=value, perplexity=3.0, tokens=9, seconds=1.0, best=True)
+        for step, value in ((2, 0.75), (4, 0.5))
+    ]
+    test = LossOfTest(loss=0.25, perplexity=1.284, rows=4, tokens=9, seconds=1.0)
+    run = made(runs_root, loss(2, 0.875), valid[0], loss(4, 0.625), valid[1], test, name="x")
+    early = model_card("owner/base", {}, run, 16, step=2)
+    assert "| steps | 2 |" in early
+    assert "| best validation loss | 0.7500 (step 2) |" in early
+    assert "test loss" not in early
+    assert "| test loss | 0.2500" in model_card("owner/base", {}, run, 16, step=4)
+
+
+def test_what_a_resume_has_voided_stands_in_no_card(runs_root: Path) -> None:
+    void = ValidLoss(step=4, loss=0.125, perplexity=1.1, tokens=9, seconds=1.0, best=True)
+    again = Resumed(step=2, reported=2)
+    run = made(runs_root, loss(2, 0.5), loss(4, 0.25), void, again, name="x")
+    card = model_card("owner/base", {}, run, 16)
+    assert "| steps | 2 |" in card
+    assert "validation loss" not in card
 
 
 def test_a_card_without_a_run(tmp_path: Path) -> None:

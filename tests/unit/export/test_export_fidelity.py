@@ -12,7 +12,9 @@ import pytest
 from lora_nb.data.tokens import Encoded
 from lora_nb.export import fidelity
 from lora_nb.export.fidelity import Rows, advice, compared, measure
-from lora_nb.runs.events import Fidelity, Record, decode, encode
+from lora_nb.runs.event_lines import decode, encode
+from lora_nb.runs.events import Record
+from lora_nb.runs.export_events import Fidelity
 
 VOCAB = 11
 
