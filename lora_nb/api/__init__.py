@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lora_nb.api.generating import generated, release
+from lora_nb.api.history import attach, delete, diff, list_runs, name_of, plot, stop
 from lora_nb.api.keywords import load_options, path_of, values_of
-from lora_nb.api.run import Run, Sweep, run_of
+from lora_nb.api.run import Run, Sweep
 from lora_nb.api.starting import launched, named, resumed, resumed_sweep, start
 from lora_nb.config import (
     CompareConfig,
@@ -24,20 +25,13 @@ from lora_nb.config import (
 )
 from lora_nb.config.several import in_a_list, spread
 from lora_nb.errors import LoraError
-from lora_nb.runs import store
-from lora_nb.runs.sweep_state import sweep_around
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from lora_nb.dataset.report import DataReport
     from lora_nb.display import Generated
     from lora_nb.display.comparison import Comparison
-    from lora_nb.environment_report import Report
+    from lora_nb.environment_report.report import Report
     from lora_nb.fitting.report import FitReport
-    from lora_nb.history.deletion import Deletion
-    from lora_nb.history.differences import Differences
-    from lora_nb.history.overlay import Overlay
     from lora_nb.runs.gguf import GgufReport
     from lora_nb_widgets.studio import Studio
 
@@ -80,7 +74,7 @@ def train(
     config: str | Path | None = None,
     *,
     background: bool = False,
-    resume: str | None = None,
+    resume: str | Path | Run | None = None,
     **options: Any,
 ) -> Run:
     """Fine-tune a model; the options are those of `%lora_train`, e.g. `train(model="demo")`.
@@ -94,7 +88,7 @@ def train(
     if resume is not None:
         if config is not None:
             raise LoraError("resume: the config is the run's own. Give options for what changes.")
-        return resumed(resume, values_of(TrainConfig, options), background=background)
+        return resumed(name_of(resume), values_of(TrainConfig, options), background=background)
     return start(load_options(TrainConfig, config, options), background=background)
 
 
@@ -172,7 +166,7 @@ def sweep(
     config: str | Path | None = None,
     *,
     background: bool = False,
-    resume: str | None = None,
+    resume: str | Path | Run | None = None,
     **options: Any,
 ) -> Sweep:
     """Train once with each combination of options that are given as lists, one after another.
@@ -187,7 +181,7 @@ def sweep(
         return Sweep(start(loaded, background=background).folder, shown=True)
     if config is not None or options:
         raise LoraError("resume: the options are the sweep's own. Give nothing beside its name.")
-    return resumed_sweep(resume, background=background)
+    return resumed_sweep(name_of(resume), background=background)
 
 
 def generate(
@@ -243,77 +237,9 @@ def tried(config: FitConfig) -> FitReport:
     return try_fit(named(config))
 
 
-def list_runs(
-    *names: str,
-    verb: str | None = None,
-    status: str | None = None,
-    tag: str | None = None,
-    sort: str | None = None,
-    reverse: bool = False,
-    limit: int | None = None,
-) -> pd.DataFrame:
-    """The runs, the newest first, as a DataFrame; `names` are parts of names, any of which fits.
-
-    `sort` is a column, whose lowest value comes first.
-    """
-    from lora_nb.history import listing
-
-    return listing.list_runs(
-        listing.Wanted(
-            names=names,
-            verb=verb,
-            status=status,
-            tag=tag,
-            sort=sort,
-            reverse=reverse,
-            limit=limit,
-        )
-    )
-
-
-def plot(*names: str) -> Overlay:
-    """The losses of several runs in one picture; a name may fit several, or be a sweep's."""
-    from lora_nb.history.overlay import overlay
-
-    return overlay(names)
-
-
-def diff(*names: str) -> Differences:
-    """The options in which runs differ (`.frame`), and what came of them (`.results`)."""
-    from lora_nb.history.differences import differences
-
-    return differences([store.find(name) for name in names])
-
-
-def delete(*names: str, yes: bool = False, trials: bool = False) -> Deletion:
-    """Show what deleting runs would take away, and with `yes` delete them for good.
-
-    With `trials` the runs of a sweep's trials go, too. Raises LoraError for a run that goes on.
-    """
-    from lora_nb.history import deletion
-
-    return deletion.delete(names, yes=yes, trials=trials)
-
-
-def attach(name: str = "latest") -> Run:
-    """A run by its name, a part of it, its path, or `latest`; `.watch()` follows it.
-
-    While a sweep goes on it is the latest run, not the trial that it has started last.
-    """
-    found = store.find(name)
-    return run_of((sweep_around(found) if name == "latest" else None) or found)
-
-
-def stop(name: str = "latest") -> Run:
-    """Ask a run to stop after its step and save."""
-    run = attach(name)
-    run.stop()
-    return run
-
-
 def doctor() -> Report:
     """What this machine has and lacks for fine-tuning."""
-    from lora_nb.environment_report import environment
+    from lora_nb.environment_report.look import environment
 
     return environment()
 

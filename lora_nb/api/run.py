@@ -11,7 +11,8 @@ from lora_nb.display import mimebundle
 from lora_nb.display.notebook import show, this_cell
 from lora_nb.errors import LoraError
 from lora_nb.runs import attach, control, store
-from lora_nb.runs.events import Fidelity, Record, TestLoss
+from lora_nb.runs.events import Record, TestLoss
+from lora_nb.runs.export_events import Fidelity
 from lora_nb.runs.folder import Checkpoint, RunConfig, RunFolder, RunStatus
 from lora_nb.runs.notes import Notes, annotate, read_notes
 
@@ -91,8 +92,13 @@ class Run:
         """What was noted on the run, and its tags."""
         return read_notes(self.folder)
 
-    def note(self, text: str = "", *, tag: Iterable[str] = (), untag: Iterable[str] = ()) -> Notes:
-        """Add a note and tags, or take tags away; returns what is there then."""
+    def note(
+        self, text: str = "", *, tag: str | Iterable[str] = (), untag: str | Iterable[str] = ()
+    ) -> Notes:
+        """Add a note and tags, or take tags away; returns what is there then.
+
+        Several tags are a list, or a text with commas between them.
+        """
         return annotate(self.folder, text, tag=tag, untag=untag)
 
     def plot(self) -> Figure:
@@ -118,8 +124,16 @@ class Run:
         control.send(self.folder, "evaluate")
 
     def set_learning_rate(self, value: float) -> None:
-        """Let the training go on with another learning rate, in place of a schedule as well."""
-        control.send(self.folder, "learning_rate", value=value)
+        """Let the training go on with another learning rate, in place of a schedule as well.
+
+        Raises LoraError for what is no number.
+        """
+        try:
+            # NumPy's numbers are none of JSON's.
+            number = float(value)
+        except (TypeError, ValueError):
+            raise LoraError(f"learning_rate: {value!r} is no number.") from None
+        control.send(self.folder, "learning_rate", value=number)
 
     def sample(self, prompt: str, max_tokens: int = control.SAMPLE_TOKENS) -> None:
         """Ask the training for what it would answer now; `samples` has it a moment later."""

@@ -12,8 +12,9 @@ from lora_nb.api.watching import monitored, watched
 from lora_nb.config import CompareConfig, FuseConfig, SweepConfig, TrainConfig, UploadConfig
 from lora_nb.runs import launch
 from lora_nb.runs import resume as resuming
-from lora_nb.runs.adapters import base_of, find_adapter
+from lora_nb.runs.adapters import find_adapter
 from lora_nb.runs.folder import RunConfig, RunFolder
+from lora_nb.runs.places import base_for
 from lora_nb.runs.shippable import find_shippable
 from lora_nb.runs.sweep_state import check_places
 
@@ -77,5 +78,5 @@ def named(config: Any) -> Any:
         return config
     found = find_adapter(config.adapter_path)
     if isinstance(config, FuseConfig) and config.model is None:
-        config = dataclasses.replace(config, model=base_of(found))
+        config = dataclasses.replace(config, model=base_for(found))
     return dataclasses.replace(config, adapter_path=str(found))

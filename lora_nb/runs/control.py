@@ -56,7 +56,7 @@ class Request:
 def send(run: RunFolder, name: RequestName, **values: Any) -> None:
     """Ask the worker of a run for something; it answers with a ControlAnswered event.
 
-    Raises LoraError if the run is over.
+    Raises LoraError if the run is over, or its folder can't be written to.
     """
     if not run.is_alive:
         more = ""
@@ -64,11 +64,18 @@ def send(run: RunFolder, name: RequestName, **values: Any) -> None:
             more = f" `%lora_train --resume {run.name}` goes on from its last checkpoint."
         does = _DOES.get(name, name)
         raise LoraError(f"{run.name} is {run.status}: there is no worker to {does}.{more}")
-    run.control_path.mkdir(exist_ok=True)
     final = run.control_path / f"{time.time_ns():020d}-{name}.json"
     part = final.with_suffix(".part")
-    part.write_text(json.dumps({"request": name, **values}), encoding="utf-8")
-    part.rename(final)
+    try:
+        run.control_path.mkdir(exist_ok=True)
+        part.write_text(json.dumps({"request": name, **values}), encoding="utf-8")
+        part.rename(final)
+    except OSError as problem:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise LoraError(
+            f"{name}: {run.control_path} can't be written to: {problem.strerror}."
+        ) from None
 
 
 def interrupt(run: RunFolder, count: int) -> None:
@@ -89,10 +96,18 @@ def abort(run: RunFolder) -> None:
     for wanted in (signal.SIGTERM, signal.SIGKILL):
         # Only while the lock is held is the process id certain to be the worker's.
         if run.is_alive:
-            with suppress(ProcessLookupError):
-                os.kill(pid, wanted)
+            _signal(run, pid, wanted)
             _wait_for_end(run, _GRACE_SECONDS)
     _end_for(run)
+
+
+def _signal(run: RunFolder, pid: int, wanted: signal.Signals) -> None:
+    try:
+        os.kill(pid, wanted)
+    except ProcessLookupError:
+        pass
+    except PermissionError:
+        raise LoraError(f"{run.name}: its worker (process {pid}) is another user's.") from None
 
 
 def _end_for(run: RunFolder) -> None:
@@ -134,7 +149,6 @@ class Inbox:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        folder.mkdir(exist_ok=True)
 
     def take(self) -> Iterator[Request]:
         """The requests since the last look. A file that holds none is removed unseen."""

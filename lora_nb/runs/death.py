@@ -8,21 +8,22 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from lora_nb.runs.events import Resuming, Started
 from lora_nb.runs.folder import RunFolder
 
-__all__ = ["MEMORY_ADVICE", "explain", "note_exit", "oom_kills"]
+__all__ = ["MEMORY_ADVICE", "MEMORY_WORDS", "explain", "note_exit", "oom_kills"]
 
 _LESS = (
     "Try a smaller batch_size, fewer num_layers, grad_checkpoint, a smaller max_seq_length, or a "
     "quantised model"
 )
 MEMORY_ADVICE = f"{_LESS}; %lora_fit tells what fits."
-# How MLX, Metal, CUDA, C++ and the system say in a log that memory ran out.
-_MEMORY_WORDS = re.compile(
+MEMORY_WORDS = re.compile(
     r"out of memory|out-of-memory|insufficient memory|bad_alloc|cannot allocate|"
     r"OutOfMemory|MemoryAllocation|unable to allocate|metal::malloc",
     re.IGNORECASE,
 )
+"""How MLX, Metal, CUDA, C++ and the system say that memory ran out."""
 _LOG_LINES = 40
 _FRESH_SECONDS = 5.0
 _WAIT_SECONDS = 0.5
@@ -45,21 +46,46 @@ def explain(run: RunFolder) -> str:
 def _cause(run: RunFolder) -> tuple[str, bool]:
     """Why it ended, and whether it may have been for want of memory."""
     said = next(
-        (line for line in run.log_tail(_LOG_LINES).splitlines() if _MEMORY_WORDS.search(line)), ""
+        (line for line in run.log_tail(_LOG_LINES).splitlines() if MEMORY_WORDS.search(line)), ""
     )
     if said:
         return f"ran out of memory: {said.strip()[:200].rstrip('.')}.", True
     code = _exit_of(run)
-    before, now = run.about.get("oom_kills"), oom_kills()
+    before, now = _kills_before(run), oom_kills()
     # The count is of all processes of the group; the system ends one by SIGKILL.
-    if code in (None, -signal.SIGKILL) and isinstance(before, int) and (now or 0) > before:
+    if code in (None, -signal.SIGKILL) and before is not None and (now or 0) > before:
         return "was ended by the system, which had no memory left.", True
     if code == -signal.SIGKILL:
         return "was killed. The system does so when memory runs out, if nobody else has.", True
     if code is not None and code < 0:
-        name = signal.Signals(-code).name
-        return f"ended with {name}, by an error in the GPU's driver or a library.", False
+        return _by_signal(-code)
     return "is gone without a word (killed, or out of memory).", True
+
+
+def _by_signal(number: int) -> tuple[str, bool]:
+    """What is said of a worker that a signal has ended, and whether it may be for memory."""
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        name = f"signal {number}"
+    if number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        return f"was ended by {name}, from outside.", False
+    said = f"ended with {name}, by an error in the GPU's driver or a library"
+    if number == signal.SIGABRT:
+        # Metal and CUDA abort where an allocation fails, not always with a word of it.
+        return f"{said}, most often for want of memory.", True
+    return f"{said}.", False
+
+
+def _kills_before(run: RunFolder) -> int | None:
+    """How many processes had been ended when the newest worker began; None unknown."""
+    for record in reversed(run.records()):
+        match record.event:
+            case Started(oom_kills=count):
+                return count
+            case Resuming():
+                return None
+    return None
 
 
 def note_exit(run: RunFolder, code: int) -> None:

@@ -1,18 +1,11 @@
-"""What a worker tells: typed events, one JSON line each in a run's `events.jsonl`.
-
-A line is `{"seq": 12, "time": 1764000000.5, "type": "TrainLoss", ...fields}`. It counts only with
-its newline, so readers hold back an unended tail.
-"""
+"""What a worker tells: typed events, of which `event_lines` makes lines and back."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import math
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Literal
 
-from lora_nb.redact import redacted
+from lora_nb.runs.export_events import Fidelity, GgufSaved, ModelSaved, Uploaded, UploadListed
 
 __all__ = [
     "CheckpointSaved",
@@ -20,11 +13,8 @@ __all__ = [
     "DataReady",
     "Ended",
     "Event",
-    "Fidelity",
-    "GgufSaved",
     "LearningRateSet",
     "ModelReady",
-    "ModelSaved",
     "Notice",
     "Progress",
     "Record",
@@ -35,11 +25,7 @@ __all__ = [
     "Status",
     "TestLoss",
     "TrainLoss",
-    "UploadListed",
-    "Uploaded",
     "ValidLoss",
-    "decode",
-    "encode",
 ]
 
 Status = Literal["completed", "stopped", "failed", "aborted"]
@@ -47,13 +33,17 @@ Status = Literal["completed", "stopped", "failed", "aborted"]
 
 @dataclass(frozen=True, kw_only=True)
 class Started:
-    """The worker is up: where and with what it runs."""
+    """The worker is up: where and with what it runs.
+
+    `oom_kills` is how many processes of its control group had been ended for want of memory.
+    """
 
     verb: str
     pid: int
     backend: str
     blas: str
     versions: dict[str, str] = field(default_factory=dict)
+    oom_kills: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,78 +140,6 @@ class CheckpointSaved:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelSaved:
-    """A model is complete on disk, with how many bits a weight and in how many bytes."""
-
-    path: str
-    bits: float
-    size: int
-    dtype: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class GgufSaved:
-    """A GGUF file is complete: its size in bytes, and in lines how it was checked and is used."""
-
-    path: str
-    kind: str
-    size: int
-    checks: str
-    commands: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class UploadListed:
-    """What is about to be uploaded, told before anything is: files with their sizes in bytes.
-
-    `left_out` are files of the folder that are none of a model. A dry run ends here.
-    """
-
-    repo: str
-    private: bool
-    files: dict[str, int]
-    left_out: list[str]
-    dry_run: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class Uploaded:
-    """Everything is on the Hub and was compared with the files here; `size` is in bytes."""
-
-    repo: str
-    url: str
-    private: bool
-    commit: str
-    files: int
-    size: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fidelity:
-    """How a fused model compares with its base and adapter on rows from `source`.
-
-    Losses are in nats per trained token. Agreement is the share of trained tokens where the
-    likeliest token is that of base and adapter; differences are of logits, from theirs too. Those
-    of the base alone tell how much the adapter changes. `advice` is empty if nothing is lost.
-    """
-
-    source: str
-    rows: int
-    tokens: int
-    base_loss: float
-    adapter_loss: float
-    fused_loss: float
-    base_agreement: float
-    fused_agreement: float
-    base_max_difference: float
-    fused_max_difference: float
-    base_mean_difference: float
-    fused_mean_difference: float
-    advice: str
-    seconds: float
-
-
-@dataclass(frozen=True, kw_only=True)
 class Sample:
     """Text generated during a run."""
 
@@ -254,9 +172,13 @@ class LearningRateSet:
 
 @dataclass(frozen=True, kw_only=True)
 class Resuming:
-    """A run that was over gets a new worker; `changes` says which options are new, in words."""
+    """A run that was over gets a new worker; `changes` says which options are new, in words.
+
+    `rate_before` is the learning rate of its config so far, if that is among them.
+    """
 
     changes: str
+    rate_before: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -312,8 +234,6 @@ Event = (
     | Ended
 )
 
-_TYPES: dict[str, type[Any]] = {kind.__name__: kind for kind in get_args(Event)}
-
 
 @dataclass(frozen=True)
 class Record:
@@ -322,52 +242,3 @@ class Record:
     seq: int
     time: float
     event: Event
-
-
-def encode(record: Record) -> bytes:
-    """A record as one JSON line in UTF-8. Floats that JSON lacks become strings."""
-    values = {
-        "seq": record.seq,
-        "time": round(record.time, 3),
-        "type": type(record.event).__name__,
-        **_fields(record.event),
-    }
-    return json.dumps(values, ensure_ascii=False, allow_nan=False).encode() + b"\n"
-
-
-def _fields(event: Event) -> dict[str, Any]:
-    values = dataclasses.asdict(event)
-    # What a model was asked and says belongs to the user, as rows do.
-    if isinstance(event, Sample):
-        return values
-    return {key: _plain(value) for key, value in values.items()}
-
-
-def decode(line: bytes) -> Record:
-    """A record from its line.
-
-    Fields unknown to this version are left out, so that newer runs stay readable.
-    Raises ValueError for a line that is no event of this version.
-    """
-    values = json.loads(line)
-    if not isinstance(values, dict) or values.get("type") not in _TYPES:
-        raise ValueError(f"not an event: {line[:80]!r}")
-    kind = _TYPES[values["type"]]
-    fields = {f.name: f for f in dataclasses.fields(kind)}
-    try:
-        known = {
-            key: float(value) if fields[key].type == "float" else value
-            for key, value in values.items()
-            if key in fields
-        }
-        return Record(values["seq"], values["time"], kind(**known))
-    except (KeyError, TypeError) as problem:
-        raise ValueError(f"not an event: {line[:80]!r}") from problem
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, str):
-        return redacted(value)
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value

@@ -124,6 +124,11 @@ class RunFolder:
         return self.path / "exit"
 
     @property
+    def reserve_path(self) -> Path:
+        """Room that a living worker keeps for telling its end on a full disk."""
+        return self.path / "reserve"
+
+    @property
     def control_path(self) -> Path:
         """Requests to the worker."""
         return self.path / "control"
@@ -186,8 +191,11 @@ class RunFolder:
         return {name: str(value) for name, value in pairs if value is not None}
 
     def records(self) -> list[Record]:
-        """Every complete event so far."""
-        return log.read(self.events_path)
+        """Every complete event so far. Raises LoraError if they can't be read."""
+        try:
+            return log.read(self.events_path)
+        except OSError as problem:
+            raise LoraError(f"{self.events_path} can't be read: {problem.strerror}.") from None
 
     @property
     def ended(self) -> Ended | None:

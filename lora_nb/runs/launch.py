@@ -17,11 +17,12 @@ from lora_nb.errors import LoraError
 from lora_nb.redact import redacted
 from lora_nb.runs import lock, store
 from lora_nb.runs.adapters import check_free
-from lora_nb.runs.death import note_exit, oom_kills
+from lora_nb.runs.death import note_exit
 from lora_nb.runs.environment import worker_environment
-from lora_nb.runs.events import Resuming
+from lora_nb.runs.events import Ended, Resuming
 from lora_nb.runs.folder import KINDS, NEXT_WORKER, RunConfig, RunFolder
 from lora_nb.runs.log import EventLog
+from lora_nb.runs.refusal import as_it_stood
 from lora_nb.runs.whole_file import write_whole
 
 __all__ = ["create", "resume", "start"]
@@ -41,11 +42,11 @@ def start(
     _check_place(config, Path.cwd(), None)
     run = create(config, base)
     made(run)
-    held = lock.take(run.lock_path)
-    if held is None:
-        raise LoraError(f"{run.path} is already worked on by another process.")
+    held = _lock(run)
     try:
         _spawn(run, held)
+    except OSError as problem:
+        raise LoraError(f"{run.path} can't be written to: {problem.strerror}.") from None
     finally:
         os.close(held)
     return run
@@ -58,22 +59,43 @@ def resume(run: RunFolder, config: TrainConfig, changes: str = "") -> None:
     """
     home = _home_of(run)
     _check_place(config, home, run.name)
-    held = lock.take(run.lock_path)
-    if held is None:
-        raise LoraError(f"{run.path} is already worked on by another process.")
+    held = _lock(run)
     try:
-        # What was asked of the worker before is not for this one.
-        for path in (*run.control_path.glob("*.json"), run.exit_path):
-            path.unlink(missing_ok=True)
-        write_whole(run.earlier_config_path, run.config_path.read_text(encoding="utf-8"))
-        write_whole(run.config_path, as_yaml(config))
-        with EventLog(run.events_path) as log:
-            log.write(Resuming(changes=changes), durable=True)
-        _spawn(run, held, folder=home)
+        _let_go_on(run, held, config, changes, home)
     except OSError as problem:
         raise LoraError(f"{run.path} can't be written to: {problem.strerror}.") from None
     finally:
         os.close(held)
+
+
+def _let_go_on(run: RunFolder, held: int, config: TrainConfig, changes: str, home: Path) -> None:
+    """Raises OSError, and leaves the run as it stood."""
+    before = run.config
+    # What was asked of the worker before is not for this one.
+    for path in (*run.control_path.glob("*.json"), run.exit_path):
+        path.unlink(missing_ok=True)
+    write_whole(run.earlier_config_path, run.config_path.read_text(encoding="utf-8"))
+    rate = before.learning_rate if isinstance(before, TrainConfig) else None
+    resuming = Resuming(changes=changes, rate_before=None if rate == config.learning_rate else rate)
+    with EventLog(run.events_path) as log:
+        log.write(resuming, durable=True)
+        try:
+            write_whole(run.config_path, as_yaml(config))
+            _spawn(run, held, folder=home)
+        except (LoraError, OSError) as problem:
+            log.write(as_it_stood(run, Ended(status="failed", message=str(problem))), durable=True)
+            raise
+
+
+def _lock(run: RunFolder) -> int:
+    """The lock of a run, to be handed on to its worker."""
+    try:
+        held = lock.take(run.lock_path)
+    except OSError as problem:
+        raise LoraError(f"{run.path} can't be written to: {problem.strerror}.") from None
+    if held is None:
+        raise LoraError(f"{run.path} is already worked on by another process.")
+    return held
 
 
 def _check_place(config: RunConfig, home: Path, run: str | None) -> None:
@@ -104,7 +126,6 @@ def create(config: RunConfig, base: Path | None = None) -> RunFolder:
             "started": time.time(),
             "folder": str(Path.cwd()),
             "version": _version(),
-            "oom_kills": oom_kills(),
         }
         _write(path / "run.json", json.dumps(about, indent=1))
     except OSError as problem:

@@ -10,7 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from lora_nb.runs.events import Event, Record, decode, encode
+from lora_nb.runs.event_lines import decode, encode
+from lora_nb.runs.events import Event, Record
 
 __all__ = ["EventLog", "Tail", "read"]
 

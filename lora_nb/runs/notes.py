@@ -62,15 +62,15 @@ def annotate(
     run: RunFolder,
     text: str = "",
     *,
-    tag: Iterable[str] = (),
-    untag: Iterable[str] = (),
+    tag: str | Iterable[str] = (),
+    untag: str | Iterable[str] = (),
 ) -> Notes:
     """Add a note and tags to a run, or take tags away; returns what is there then.
 
     Raises LoraError for a tag that is no plain word, or one to take away that the run has not.
     """
-    text = redacted(text.strip())
-    added, removed = list(tag), list(untag)
+    text = redacted(text.strip()).encode("utf-8", "replace").decode()
+    added, removed = _listing(tag), _listing(untag)
     _check(text, added, removed)
     with _alone(run.path):
         old = read_notes(run)
@@ -83,6 +83,12 @@ def annotate(
         if new != old:
             _write(run, new)
     return new
+
+
+def _listing(tags: str | Iterable[str]) -> list[str]:
+    """Tags as a list; several in one text have commas between them, as on a line."""
+    parts = tags.split(",") if isinstance(tags, str) else tags
+    return [str(part).strip() for part in parts]
 
 
 def _check(text: str, added: list[str], removed: list[str]) -> None:

@@ -24,7 +24,8 @@ def find_training(name: str) -> RunFolder:
     trainings = (run for run in store.all_runs() if name == "latest" and store.does(run, "train"))
     run = next(trainings, None) or store.find(name)
     if run.verb != "train":
-        raise LoraError(f"--resume: {run.name} trains nothing, it is a {run.verb} run.")
+        more = f" %lora_sweep --resume {run.name} goes on with it." if run.verb == "sweep" else ""
+        raise LoraError(f"--resume: {run.name} trains nothing, it is a {run.verb} run.{more}")
     if not attach.is_over(run):
         more = f" `%lora_resume {run.name}` ends its pause." if run.status == "paused" else ""
         raise LoraError(f"--resume: {run.name} is {run.status}, it needs no resuming.{more}")

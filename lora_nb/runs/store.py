@@ -43,6 +43,9 @@ def find(name: str | Path = "latest", base: Path | None = None) -> RunFolder:
 
     Raises LoraError if none or several fit.
     """
+    if not str(name).strip():
+        # It would be a part of every name.
+        raise LoraError("The name of the run is empty. %lora_runs lists them.")
     path = Path(name).expanduser()
     if is_run(path):
         return RunFolder(path)
@@ -53,12 +56,24 @@ def find(name: str | Path = "latest", base: Path | None = None) -> RunFolder:
         raise LoraError(f"No runs in {where} yet. %lora_train starts one.")
     if wanted == "latest":
         return runs[0]
-    fitting = [r for r in runs if r.name == wanted] or [r for r in runs if wanted in r.name]
+    # Whole names first, and what stands behind the date before a part of it.
+    ways = (
+        [r for r in runs if r.name == wanted],
+        [r for r in runs if _subject(r.name) == wanted],
+        [r for r in runs if wanted in r.name],
+    )
+    fitting = next(filter(None, ways), [])
     if len(fitting) == 1:
         return fitting[0]
-    names = [run.name for run in runs]
     if fitting:
         several = ", ".join(run.name for run in fitting[:5])
         raise LoraError(f"'{wanted}' fits {len(fitting)} runs: {several}. Give more of the name.")
-    hint = did_you_mean(wanted, names)
+    # Few know more of a name than what stands behind the date.
+    known = [part for run in runs for part in (run.name, _subject(run.name))]
+    hint = did_you_mean(wanted, known)
     raise LoraError(f"No run is called '{wanted}'.{hint} %lora_runs lists them.")
+
+
+def _subject(name: str) -> str:
+    """What stands behind the date in a run's name: what it was called, or is about."""
+    return name.split("-", 2)[-1]

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lora_nb.config import SweepConfig
 from lora_nb.config.grid import Trial, trials_of
+from lora_nb.config.values import said
 from lora_nb.errors import LoraError
 from lora_nb.runs import store
 from lora_nb.runs.adapters import check_free
-from lora_nb.runs.events import ValidLoss
+from lora_nb.runs.events import TrainLoss, ValidLoss
 from lora_nb.runs.folder import RunFolder
 from lora_nb.runs.standing import standing
 from lora_nb.runs.whole_file import write_whole
@@ -22,15 +23,17 @@ from lora_nb.runs.whole_file import write_whole
 __all__ = [
     "ADAPTERS",
     "SweepState",
+    "TrialResult",
     "TrialRun",
-    "best_of",
     "check_places",
-    "first_of",
     "in_words",
     "keep_runs",
+    "result_of",
+    "results_of",
     "sweep_around",
     "sweep_state",
     "sweep_trials",
+    "sweeps_of",
 ]
 
 ADAPTERS = "adapters"
@@ -39,18 +42,32 @@ ADAPTERS = "adapters"
 
 @dataclass(frozen=True)
 class TrialRun:
-    """A trial and its run; None if it has not been started, or if its run is deleted."""
+    """A trial and its run; None if it has not been started, or if its run is deleted.
+
+    `called` is the name of its run, of a deleted one as well.
+    """
 
     trial: Trial
     run: RunFolder | None
-    was_started: bool
+    called: str | None
 
     @property
     def status(self) -> str:
         """waiting, deleted, or the status of its run."""
         if self.run is not None:
             return self.run.status
-        return "deleted" if self.was_started else "waiting"
+        return "deleted" if self.called else "waiting"
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """A trial and what it has reached: losses in nats, NaN where there is none."""
+
+    trial: Trial
+    run: RunFolder | None
+    status: str
+    best: float
+    train: float
 
 
 @dataclass(frozen=True)
@@ -89,7 +106,7 @@ def sweep_state(sweep: RunFolder, trials: Sequence[Trial] | None = None) -> Swee
 
 def _with_run(root: Path, trial: Trial, name: str | None) -> TrialRun:
     there = name is not None and store.is_run(root / name)
-    return TrialRun(trial, RunFolder(root / str(name)) if there else None, name is not None)
+    return TrialRun(trial, RunFolder(root / str(name)) if there else None, name)
 
 
 def check_places(config: SweepConfig) -> None:
@@ -129,39 +146,35 @@ def _names(path: Path) -> dict[str, str]:
 
 def sweep_around(run: RunFolder) -> RunFolder | None:
     """The living sweep that a run is a trial of, or None."""
+    return next((sweep for sweep in sweeps_of(run) if sweep.is_alive), None)
+
+
+def sweeps_of(run: RunFolder) -> Iterator[RunFolder]:
+    """The sweeps that a run is a trial of: one, or none."""
     for other in store.all_runs(run.path.parent):
-        if other.sweep_path.is_file() and other.is_alive:
-            try:
-                names = _names(other.sweep_path).values()
-            except LoraError:
-                continue
-            if run.name in names:
-                return other
-    return None
+        try:
+            is_trial = run.name in _names(other.sweep_path).values()
+        except LoraError:
+            continue
+        if is_trial:
+            yield other
 
 
-def best_of(run: RunFolder) -> ValidLoss | None:
-    """The validation of a run with the lowest loss, or None."""
-    records = standing(run.records())
-    told = [record.event for record in records if isinstance(record.event, ValidLoss)]
-    finite = [event for event in told if math.isfinite(event.loss)]
-    return min(finite, key=lambda event: event.loss, default=None)
+def results_of(state: SweepState) -> list[TrialResult]:
+    """What each trial has reached, in their order."""
+    return list(map(result_of, state.trials))
 
 
-def first_of(state: SweepState) -> tuple[TrialRun, float] | None:
-    """The trial with the lowest validation loss among those that have not failed, and that."""
-    found = [
-        (best.loss, each.trial.number, each)
-        for each in state.trials
-        if each.run and each.status != "failed" and (best := best_of(each.run))
-    ]
-    return (min(found)[2], min(found)[0]) if found else None
+def result_of(each: TrialRun) -> TrialResult:
+    """What a trial has reached, by those of its events that a resume has not voided."""
+    records = standing(each.run.records()) if each.run else []
+    valids = [r.event.loss for r in records if isinstance(r.event, ValidLoss)]
+    trains = [r.event.loss for r in records if isinstance(r.event, TrainLoss)]
+    best = min(filter(math.isfinite, valids), default=math.nan)
+    train = trains[-1] if trains else math.nan
+    return TrialResult(each.trial, each.run, each.status, best, train)
 
 
 def in_words(values: Mapping[str, Any]) -> str:
     """The options of a trial as they are told: `learning_rate 0.0001, rank 8`."""
-    return ", ".join(f"{key} {_value(value)}" for key, value in values.items())
-
-
-def _value(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return ", ".join(f"{key} {said(value)}" for key, value in values.items())

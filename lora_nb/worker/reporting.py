@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from mlx_lm.tuner.callbacks import get_reporting_callbacks
 
 from lora_nb.config import TrainConfig
-from lora_nb.config.rules import services_of
+from lora_nb.config.derived import services_of
 from lora_nb.errors import LoraError
 from lora_nb.runs.events import Event, TrainLoss, ValidLoss
 from lora_nb.worker.session import Session

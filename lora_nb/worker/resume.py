@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from lora_nb.config import TrainConfig
 from lora_nb.core.checkpoint import settle
 from lora_nb.core.loop import Trainer, steps_of
 from lora_nb.core.resume import Saved, data_key, newest_whole, put_back
 from lora_nb.errors import LoraError
-from lora_nb.runs.events import LearningRateSet, Record, Resumed, Started
+from lora_nb.runs.events import LearningRateSet, Record, Resumed, Resuming, Started
 from lora_nb.worker.prepare import Ready
 from lora_nb.worker.session import Session
 
@@ -91,14 +92,28 @@ def go_on(session: Session, trainer: Trainer, saved: Saved | None) -> None:
 
     Raises LoraError if the checkpoint does not fit, or has more steps than are wanted.
     """
-    records = session.run.records()
-    rates = _rates(records)
-    if saved is None:
-        session.emit(Resumed(step=0, reported=0))
-        trainer.rates = rates
+    step = 0 if saved is None else saved.step
+    if saved is not None:
+        _restore(trainer, saved)
+    records, config = session.run.records(), trainer.config
+    given = _first_rate(records, config) if saved is None else saved.state["learning_rate"]
+    same_rate = config.learning_rate == _given(records, step, given)
+    session.emit(Resumed(step=step, reported=trainer.meter.reported, keeps_rates=same_rate))
+    if saved is not None:
+        session.inform(f"Resumed from the checkpoint of step {step}.")
+    if not same_rate:
+        trainer.set_learning_rate(step, config.learning_rate)
         return
-    config, step = trainer.config, saved.step
-    total = steps_of(config, trainer.train)
+    rates = _rates(records)
+    trainer.rates = {at: rate for at, rate in rates.items() if at >= step}
+    earlier = [at for at in rates if at < step]
+    if earlier:
+        # The optimizer holds it already, but a schedule would win again.
+        trainer.stepper.set_learning_rate(rates[max(earlier)])
+
+
+def _restore(trainer: Trainer, saved: Saved) -> None:
+    step, total = saved.step, steps_of(trainer.config, trainer.train)
     if step > total:
         raise LoraError(
             f"Not resumed: the checkpoint is of step {step}, and only {total} are wanted. "
@@ -106,18 +121,6 @@ def go_on(session: Session, trainer: Trainer, saved: Saved | None) -> None:
         )
     put_back(saved, trainer.model, trainer.stepper)
     trainer.restore(step, saved.state)
-    same_rate = config.learning_rate == _given(records, step, saved.state["learning_rate"])
-    reported = trainer.meter.reported
-    session.emit(Resumed(step=step, reported=reported, keeps_rates=same_rate))
-    session.inform(f"Resumed from the checkpoint of step {step}.")
-    if not same_rate:
-        trainer.set_learning_rate(step, config.learning_rate)
-        return
-    trainer.rates = {at: rate for at, rate in rates.items() if at >= step}
-    earlier = [at for at in rates if at < step]
-    if earlier:
-        # The optimizer holds it already, but a schedule would win again.
-        trainer.stepper.set_learning_rate(rates[max(earlier)])
 
 
 def _rates(records: Iterable[Record]) -> dict[int, float]:
@@ -134,10 +137,17 @@ def _rates(records: Iterable[Record]) -> dict[int, float]:
     return rates
 
 
+def _first_rate(records: Iterable[Record], config: TrainConfig) -> float:
+    """The learning rate that the run was started with."""
+    told = (r.event.rate_before for r in records if isinstance(r.event, Resuming))
+    return next((rate for rate in told if rate is not None), config.learning_rate)
+
+
 def _given(records: Iterable[Record], step: int, saved: float) -> float:
     """The learning rate that was last given to the run: for going on from this step, or before it.
 
-    What an earlier worker was given for this step is not in the checkpoint yet.
+    `saved` is the one of the checkpoint, or that of the start. What an earlier worker was given for
+    this step is not in the checkpoint yet.
     """
     given, awaited = saved, False
     for record in records:

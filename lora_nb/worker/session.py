@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
 import signal
 import sys
@@ -19,11 +20,12 @@ from lora_nb.core.watchdog import set_farewell
 from lora_nb.errors import LoraError
 from lora_nb.runs import blas, lock
 from lora_nb.runs.control import Inbox, Pause, Request
-from lora_nb.runs.death import MEMORY_ADVICE
+from lora_nb.runs.death import MEMORY_ADVICE, MEMORY_WORDS, oom_kills
 from lora_nb.runs.events import ControlAnswered, Ended, Event, Notice, Resuming, Started
 from lora_nb.runs.folder import RunFolder
 from lora_nb.runs.log import EventLog
-from lora_nb.worker.refusal import as_it_stood
+from lora_nb.runs.refusal import as_it_stood
+from lora_nb.worker.reserve import reserved
 from lora_nb.worker.wishes import promise_of, wrong_with
 
 __all__ = ["Aborted", "Session", "StoppedEarlyError", "work"]
@@ -143,48 +145,83 @@ def work(run: RunFolder) -> int:
     if run.events_path.exists() and not (records and isinstance(records[-1].event, Resuming)):
         raise LoraError(f"{run.path} has been worked on before (status: {run.status}).")
     started = time.monotonic()
-    with EventLog(run.events_path) as log:
+    with reserved(run.reserve_path) as make_room, EventLog(run.events_path) as log:
         session = Session(run, log, Inbox(run.control_path))
         _install_signals(session)
-        set_farewell(lambda message: _last_words(log, message, started))
+        set_farewell(lambda message: _last_words(session, make_room, message, started))
         ended = _ended(session, started)
-        if ended.status == "failed":
-            ended = as_it_stood(run, ended)
-        log.write(ended, durable=True)
-    print(f"lora_nb: {ended.status}. {ended.refused or ended.message}", flush=True)
+        make_room()
+        ended = _tell(run, ended)
     return 1 if ended.refused else _EXIT[ended.status]
 
 
-def _last_words(log: EventLog, message: str, started: float) -> None:
+def _last_words(
+    session: Session, make_room: Callable[[], None], message: str, started: float
+) -> None:
     """Tell of an end that comes from another thread."""
+    make_room()
     seconds = round(time.monotonic() - started, 3)
-    log.write(Ended(status="failed", message=message, seconds=seconds), durable=True)
-    print(f"lora_nb: failed. {message}", flush=True)
+    _tell(session.run, Ended(status="failed", message=message, seconds=seconds))
+
+
+def _tell(run: RunFolder, ended: Ended) -> Ended:
+    """Write the last event; returns it as it stands there.
+
+    The log is opened anew: a signal may have come between a line and the count of it.
+    """
+    if ended.status == "failed":
+        ended = as_it_stood(run, ended)
+    print(f"lora_nb: {ended.status}. {ended.refused or ended.message}", flush=True)
+    with EventLog(run.events_path) as log:
+        log.write(ended, durable=True)
+    return ended
 
 
 def _ended(session: Session, started: float) -> Ended:
+    try:
+        ended = _end_of(session)
+        # What has been learnt is saved, so there is nothing left for a signal to end.
+        _ignore_signals()
+    except Aborted:
+        ended = Ended(status="aborted", message="Ended at once. Checkpoints before that are kept.")
+    return dataclasses.replace(ended, seconds=round(time.monotonic() - started, 3))
+
+
+def _end_of(session: Session) -> Ended:
     try:
         ended = _do(session)
     except LoraError as problem:
         ended = Ended(status="failed", message=str(problem))
     except StoppedEarlyError:
         ended = Ended(status="stopped", message="Stopped before there was anything to save.")
-    except Aborted:
-        ended = Ended(status="aborted", message="Ended at once. Checkpoints before that are kept.")
     except MemoryError:
         ended = Ended(status="failed", message=_OUT_OF_MEMORY)
+    except OSError as problem:
+        traceback.print_exc()
+        ended = Ended(status="failed", message=_broken(session.run, problem))
     except Exception as problem:  # noqa: BLE001 (whatever it is, the run must end truly)
         traceback.print_exc()
         ended = Ended(status="failed", message=_unexpected(session.run, problem))
-    return dataclasses.replace(ended, seconds=round(time.monotonic() - started, 3))
+    return ended
 
 
 _OUT_OF_MEMORY = f"Out of memory. {MEMORY_ADVICE}"
 
 
+def _broken(run: RunFolder, problem: OSError) -> str:
+    """What is said of an error of the system, of which a full disk is the usual one."""
+    if problem.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return _unexpected(run, problem)
+    where = f" ({problem.filename} can't be written)" if problem.filename else ""
+    message = f"The disk is full{where}. Free some disk space."
+    if run.verb != "train":
+        return message
+    return f"{message} `%lora_train --resume {run.name}` goes on from the last checkpoint."
+
+
 def _unexpected(run: RunFolder, problem: Exception) -> str:
     text = " ".join(str(problem).split())[:400]
-    if "memory" in text.lower() and ("allocat" in text.lower() or "insufficient" in text.lower()):
+    if MEMORY_WORDS.search(text):
         return _OUT_OF_MEMORY
     return f"Unexpected {type(problem).__name__}: {text} (details: {run.log_path})"
 
@@ -198,6 +235,7 @@ def _do(session: Session) -> Ended:
             backend=backend,
             blas=library,
             versions=_versions(),
+            oom_kills=oom_kills(),
         )
     )
     print(f"lora_nb: {backend}, BLAS: {library}", flush=True)
@@ -251,7 +289,16 @@ def _install_signals(session: Session) -> None:
         session.stopping = True
 
     def abort(_number: int, _frame: FrameType | None) -> None:
+        # A second one must not come in the midst of telling the end.
+        _ignore_signals()
         raise Aborted
 
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, abort)
+    # A terminal that is closed ends no run.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+def _ignore_signals() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)

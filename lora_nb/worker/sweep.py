@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import math
 import signal
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import psutil
 
+from lora_nb.config import TrainConfig
 from lora_nb.config.grid import Trial
 from lora_nb.errors import LoraError
 from lora_nb.runs import attach, control, launch
+from lora_nb.runs.adapters import owner_of
 from lora_nb.runs.control import NO_SAMPLE, Request
 from lora_nb.runs.death import explain
 from lora_nb.runs.events import (
@@ -24,13 +30,14 @@ from lora_nb.runs.events import (
     TrainLoss,
 )
 from lora_nb.runs.folder import RunFolder
+from lora_nb.runs.ranking import first
 from lora_nb.runs.sweep_state import (
     SweepState,
     TrialRun,
-    best_of,
-    first_of,
     in_words,
     keep_runs,
+    result_of,
+    results_of,
     sweep_state,
 )
 from lora_nb.worker.session import Session
@@ -48,6 +55,7 @@ _LEAVE_SECONDS = 10.0
 def sweep(session: Session) -> Ended:
     """Run all trials that are not over yet. One that fails does not end the others."""
     state = sweep_state(session.run)
+    refused: list[str] = []
     for each in state.trials:
         if each.status in _OVER:
             continue
@@ -60,20 +68,26 @@ def sweep(session: Session) -> Ended:
             stage = f"trial {each.trial.number}/{len(state.trials)}"
             if _Company(session, run, stage).to_its_end():
                 session.stopping = True
+        except _NotStartedError as problem:
+            refused.append(f"{_words_of(each.trial)} could not start: {problem}")
+            session.warn(refused[-1])
+            continue
         except BaseException:
             # However this process ends, it leaves no training behind that nobody waits for.
             _end(run)
             raise
         _tell_of(session, each.trial, run)
-    return _ending(session, sweep_state(session.run))
+    return _ending(session, sweep_state(session.run), refused)
+
+
+class _NotStartedError(Exception):
+    """A trial has no worker, e.g. as another run's adapter has taken its place; others may."""
 
 
 def _started(session: Session, state: SweepState, each: TrialRun) -> RunFolder:
     """The run of a trial: one that still goes on, one that is taken up again, or a new one."""
     run = each.run
-    if run is not None:
-        if not run.is_alive and run.status in _BROKEN_OFF:
-            launch.resume(run, each.trial.config)
+    if run is not None and (run.is_alive or run.status not in _BROKEN_OFF):
         return run
 
     def keep(run: RunFolder) -> None:
@@ -81,11 +95,30 @@ def _started(session: Session, state: SweepState, each: TrialRun) -> RunFolder:
         try:
             keep_runs(session.run, state, each.trial, run)
         except OSError as problem:
-            raise LoraError(
+            raise _NotStartedError(
                 f"{session.run.sweep_path} can't be written: {problem.strerror}."
             ) from None
 
-    return launch.start(each.trial.config, session.run.path.parent, made=keep)
+    try:
+        if run is None:
+            return launch.start(_config_of(each), session.run.path.parent, made=keep)
+        launch.resume(run, _config_of(each))
+    except LoraError as problem:
+        raise _NotStartedError(str(problem)) from None
+    return run
+
+
+def _config_of(each: TrialRun) -> TrainConfig:
+    """The training of a trial, which may replace what a run of this trial has left before."""
+    config = each.trial.config
+    if each.run is not None:
+        # It has been said when the run was started, and its own name is not on the adapter yet.
+        before = each.run.config
+        replaces = isinstance(before, TrainConfig) and before.overwrite
+    else:
+        owner = owner_of(Path(config.adapter_path).expanduser())
+        replaces = each.called is not None and owner == each.called
+    return dataclasses.replace(config, overwrite=True) if replaces else config
 
 
 @dataclass
@@ -180,8 +213,7 @@ def _end(run: RunFolder | None) -> None:
 
 
 def _tell_of(session: Session, trial: Trial, run: RunFolder) -> None:
-    end, best = run.ended, best_of(run)
-    what = f"Trial {trial.number} ({in_words(trial.values)})"
+    end, what = run.ended, _words_of(trial)
     status = run.status
     if end is not None and end.refused:
         session.warn(f"{what} could not go on: {end.refused}")
@@ -190,11 +222,16 @@ def _tell_of(session: Session, trial: Trial, run: RunFolder) -> None:
     elif status == "crashed":
         session.warn(f"{what} crashed. {explain(run)}")
     else:
-        loss = f", best validation loss {best.loss:.3f}" if best else ""
-        session.inform(f"{what} is {status}{loss}.")
+        best = result_of(TrialRun(trial, run, run.name)).best
+        told = f", best validation loss {best:.4g}" if math.isfinite(best) else ""
+        session.inform(f"{what} is {status}{told}.")
 
 
-def _ending(session: Session, state: SweepState) -> Ended:
+def _words_of(trial: Trial) -> str:
+    return f"Trial {trial.number} ({in_words(trial.values)})"
+
+
+def _ending(session: Session, state: SweepState, refused: Sequence[str]) -> Ended:
     total = len(state.trials)
     statuses = [each.status for each in state.trials]
     completed = statuses.count("completed")
@@ -203,26 +240,26 @@ def _ending(session: Session, state: SweepState) -> Ended:
         more = f"%lora_sweep --resume {session.run.name} goes on."
         return Ended(status="stopped", message=f"{told}; {more}")
     if not completed:
-        return Ended(status="failed", message=_why_none(state))
+        return Ended(status="failed", message=_why_none(state, refused))
     others = ", ".join(
         f"{statuses.count(status)} {status}"
         for status in dict.fromkeys(statuses)
         if status != "completed"
     )
     message = f"{total} trials{f' ({others})' if others else ''}."
-    first = first_of(state)
-    if first is None:
+    best = first(results_of(state))
+    if best is None:
         return Ended(status="completed", message=f"{message} There was no validation to rank them.")
-    best, loss = first
     trial = best.trial
-    message += f" Best validation loss {loss:.3f}: {in_words(trial.values)}."
+    message += f" Best validation loss {best.best:.4g}: {in_words(trial.values)}."
     return Ended(status="completed", message=message, adapter_path=trial.config.adapter_path)
 
 
-def _why_none(state: SweepState) -> str:
+def _why_none(state: SweepState, refused: Sequence[str]) -> str:
     """What the first trial that failed says; most often it is the same with all of them."""
     for each in state.trials:
         if each.run and (end := each.run.ended) and end.status == "failed":
-            words = in_words(each.trial.values)
-            return f"No trial was completed. Trial {each.trial.number} ({words}): {end.message}"
+            return f"No trial was completed. {_words_of(each.trial)}: {end.message}"
+    if refused:
+        return f"No trial was completed. {refused[0]}"
     return "No trial was completed. %lora_sweep --resume goes on with those that can."

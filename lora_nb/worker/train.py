@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from lora_nb.config import TrainConfig
@@ -46,7 +47,7 @@ def train(session: Session) -> Ended:
         overwrite=config.overwrite,
         only_best=config.publish == "best",
         keep=config.keep_checkpoints,
-        template=ready.template.text if ready.template.origin == "file" else None,
+        template=ready.own_template,
     )
     writer.prepare()
     _check_validated(config, ready)
@@ -58,7 +59,7 @@ def train(session: Session) -> Ended:
         check_fit(session, config, ready)
 
     def fit_out(loaded: Loaded) -> None:
-        writer.described.update(make_tunable(loaded, config, ready))
+        writer.described.update(make_tunable(loaded, config, ready, anew=saved is None))
 
     loaded = load_for(session, config, ready, fit_out)
     wire_memory()
@@ -66,19 +67,20 @@ def train(session: Session) -> Ended:
     def save(step: int, best: bool) -> None:
         state = trainer.as_state() | identity.as_state()
         state |= {"seed": config.seed, "learning_rate": config.learning_rate}
-        carried, best_step = trainer.stepper.carried, trainer.best.saved_step
+        stepper, best_step = trainer.stepper, trainer.best.saved_step
         told = CheckpointSaved(step=step, path=f"checkpoints/{step:07d}", best=best)
-        try:
-            writer.save(step, loaded.model, optimizer, carried, state, best_step)
-        except NotPublishedError:
-            session.emit(told)
-            raise
-        session.emit(told)
+        _keep(
+            session,
+            told,
+            lambda: writer.save(
+                step, loaded.model, stepper.optimizer_state, stepper.carried, state, best_step
+            ),
+        )
 
     forward, plan = _shortcuts(session, config, loaded, ready)
 
     def after_step(_step: int) -> None:
-        said = plan.release_when_complete(trainer.stepper.rebuild) if plan else None
+        said = plan.release_when_complete() if plan else None
         if said:
             session.inform(said)
 
@@ -100,7 +102,20 @@ def train(session: Session) -> Ended:
     outcome = trainer.run()
     if config.test and outcome.status == "completed":
         _test(session, Evaluator(loaded.model, forward), ready, config)
-    return _ending(trainer, writer, outcome)
+    return _ending(session, trainer, writer, outcome)
+
+
+def _keep(session: Session, told: CheckpointSaved, save: Callable[[], object]) -> None:
+    """Save a checkpoint and tell of it."""
+    problem = ""
+    try:
+        save()
+    except NotPublishedError as not_published:
+        problem = str(not_published)
+    session.emit(told)
+    if problem:
+        # What is learnt is safe, so the training goes on; the end tries once more.
+        session.warn(f"{problem} The next save tries it again.")
 
 
 def _shortcuts(
@@ -149,13 +164,15 @@ def _check_validated(config: TrainConfig, ready: Ready) -> None:
         )
 
 
-def _ending(trainer: Trainer, writer: CheckpointWriter, outcome: Outcome) -> Ended:
+def _ending(
+    session: Session, trainer: Trainer, writer: CheckpointWriter, outcome: Outcome
+) -> Ended:
     config, best, step = trainer.config, trainer.best, outcome.step
     if step == 0:
         return Ended(status="stopped", message="Stopped before the first step; nothing to save.")
     published = best.saved_step if writer.only_best and best.saved_step > 0 else step
-    if writer.only_best:
-        writer.publish(published)
+    if writer.published != published:
+        _publish(writer, published, session.run.name)
     of_step = f" of step {published}" if writer.only_best else ""
     message = f"{step} steps, adapter{of_step} in {config.adapter_path}."
     if best.step >= 0:
@@ -172,3 +189,11 @@ def _ending(trainer: Trainer, writer: CheckpointWriter, outcome: Outcome) -> End
         adapter_path=config.adapter_path,
         early=early,
     )
+
+
+def _publish(writer: CheckpointWriter, step: int, run: str) -> None:
+    try:
+        writer.publish(step)
+    except NotPublishedError as problem:
+        then = f"`%lora_train --resume {run}` publishes it then."
+        raise NotPublishedError(f"{problem} {then}") from None

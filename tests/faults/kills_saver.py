@@ -22,8 +22,7 @@ from mlx.utils import tree_map
 
 from lora_nb.core.checkpoint import CheckpointWriter
 from lora_nb.core.resume import newest_whole
-from lora_nb.core.step import Carried
-from lora_nb.core.trees import value_of
+from lora_nb.core.trees import flat, value_of
 
 
 @dataclass(frozen=True)
@@ -73,11 +72,11 @@ def save_without_end(session: Session) -> None:
         # Every number of a save is its step, so that none can come from another one.
         weights = tree_map(partial(_filled, step), model.trainable_parameters())
         model.update(weights)
-        optimizer.state = tree_map(partial(_filled, step), optimizer.state)
-        carried = Carried(weights, mx.array(step)) if session.carries else None
+        state = flat(tree_map(partial(_filled, step), optimizer.state))
+        gathered = {"gradients": weights, "tokens": mx.array(step)} if session.carries else {}
         best = step if step % 3 == 0 else best
         for _ in range(2 if session.twice else 1):
-            writer.save(step, model, optimizer, carried, {"run": session.run}, best)
+            writer.save(step, model, state, flat(gathered), {"run": session.run}, best)
             os.pwrite(told, f"{step:07d} {best:07d}".encode(), 0)
         step += 1
 

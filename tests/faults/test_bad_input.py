@@ -22,9 +22,10 @@ from safetensors.numpy import load_file, save_file
 
 from lora_nb.commands.table import COMMANDS, call
 from lora_nb.config import TrainConfig, load
-from lora_nb.core.adapters import put_on, start_from
+from lora_nb.core.adapters import put_on
 from lora_nb.core.load import find_model, load_base, load_words
 from lora_nb.core.optimize import make_optimizer
+from lora_nb.core.trainable import start_from
 from lora_nb.data.templates import resolve_template
 from lora_nb.errors import LoraError
 from lora_nb.runs.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS, find_adapter

@@ -134,7 +134,7 @@ def copy_of(run: Run, name: str, place: Path) -> Run:
     """The folder of a run under another name."""
     shutil.copytree(run.path, place / "runs" / name)
     copied = lora_nb.attach(name)
-    (copied.path / "lock").unlink()
+    (copied.path / "lock").unlink(missing_ok=True)
     return copied
 
 
@@ -287,6 +287,7 @@ def test_a_completed_one_can_be_extended_and_equals_a_longer_one(
         lora_nb.train(resume="short", iters=40)
     # What was asked of the worker before is not for the next one.
     stale = short.folder.control_path / "00000000000000000001-stop.json"
+    stale.parent.mkdir(exist_ok=True)
     stale.write_text(json.dumps({"request": "stop"}))
 
     run = lora_nb.train(resume="short", iters=STEPS)
@@ -633,6 +634,39 @@ def test_a_rate_given_to_resume_holds_from_there_and_survives_a_crash(
     rates = lost.metrics["learning_rate"].dropna()
     assert rates[40] == pytest.approx(5e-5)
     assert rates[rates.index > 40].to_numpy() == pytest.approx(1e-4)
+
+
+def test_a_rate_given_to_resume_wins_before_the_first_checkpoint_too(
+    whole: Run, place: Path
+) -> None:
+    run = copy_of(whole, "rate-early", place)
+    cut(run, lambda record: isinstance(record.event, TrainLoss) and record.event.step == 8)
+    shutil.rmtree(run.folder.checkpoints_path)
+    before = LearningRateSet(step=8, value=2e-4)
+    with EventLog(run.folder.events_path) as log:
+        log.write(before)
+    # One that is killed before it begins has given it all the same.
+    killed = copy_of(run, "rate-early-killed", place)
+    with EventLog(killed.folder.events_path) as log:
+        log.write(Resuming(changes="learning_rate: 0.001 -> 5e-05", rate_before=1e-3))
+    config = killed.folder.config_path
+    config.write_text(config.read_text().replace("learning_rate: 0.001", "learning_rate: 5.0e-05"))
+
+    lora_nb.train(resume="rate-early", learning_rate=5e-5, adapter_path="adapters-early-rate")
+    lora_nb.train(resume=killed.name, adapter_path="adapters-early-killed")
+    for each in (run, killed):
+        assert told(each, Resumed) == [Resumed(step=0, reported=0, keeps_rates=False)]
+        assert told(each, LearningRateSet) == [before, LearningRateSet(step=0, value=5e-5)]
+        rates = each.metrics["learning_rate"].dropna()
+        assert rates.to_numpy() == pytest.approx(5e-5)
+
+    # Killed once more, it goes on with the new one.
+    again = copy_of(run, "rate-early-again", place)
+    cut(again, lambda r: r.event == LearningRateSet(step=0, value=5e-5))
+    shutil.rmtree(again.folder.checkpoints_path)
+    lora_nb.train(resume="rate-early-again", adapter_path="adapters-early-again")
+    assert told(again, Resumed)[-1].keeps_rates
+    assert differences(run.folder, again.folder) == []
 
 
 def test_what_the_worker_refuses_is_answered(steered: Run) -> None:

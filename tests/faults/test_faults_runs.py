@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -160,6 +161,34 @@ def test_watching_a_worker_that_is_killed_raises(
         f"else has. {MEMORY_ADVICE}"
     )
     assert run.status == "crashed"
+
+
+@pytest.mark.parametrize(
+    ("deed", "status", "code", "words"),
+    [
+        (lambda run: control.send(run, "stop"), "stopped", 0, ""),
+        (control.abort, "aborted", 1, "lora-nb: Ended at once."),
+        (lambda run: os.kill(pid_of(run), signal.SIGABRT), "crashed", 1, "ended with SIGABRT"),
+        (lambda run: shutil.rmtree(run.checkpoints_path), "failed", 1, "can't be written"),
+    ],
+    ids=["stop", "abort", "crash", "failure"],
+)
+def test_a_terminal_is_told_of_each_end_by_the_exit_status(
+    deed: Any, status: str, code: int, words: str, home: Path, tmp_path: Path, runs_root: Path
+) -> None:
+    FromTheSide(deed)
+    options = options_for(home, iters=10**6, save_every=25, adapter_path=tmp_path / "adapters")
+    flags = [word for key, value in options.items() for word in (_flag(key), str(value))]
+    done = program(sys.executable, "-m", "lora_nb.console", "train", *flags)
+    run = store.find()
+    assert (run.status, done.returncode) == (status, code), done.stderr
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert attach.wait(run, 20)
+
+
+def _flag(key: str) -> str:
+    return f"--{key.replace('_', '-')}"
 
 
 def test_an_interrupt_stops_and_saves(home: Path, tmp_path: Path, runs_root: Path) -> None:

@@ -18,7 +18,8 @@ import lora_nb
 from lora_nb.config import ConvertConfig, FuseConfig, UploadConfig, load
 from lora_nb.errors import LoraError
 from lora_nb.runs import attach, control, launch
-from lora_nb.runs.events import ModelSaved, Notice, Started, UploadListed
+from lora_nb.runs.events import Notice, Started
+from lora_nb.runs.export_events import ModelSaved, UploadListed
 from lora_nb.runs.folder import RunFolder
 from tests.hub_uploads import READER, WRITER, Repository, UploadHub, upload_hub
 from tests.tiny import until
@@ -441,10 +442,12 @@ def test_broken_folders_stay_here(
 
 def test_paths_of_this_machine_are_told(hub: UploadHub, folder: Path) -> None:
     (folder / "generation_config.json").write_text('{\n"_from": "/home/ann/models/x"}')
+    (folder / "LICENSE").write_text(f"see\n\n{Path.home()}/licences")
     run = begun(folder)
     ended(run, "completed")
     told = [r.event.message for r in run.records() if isinstance(r.event, Notice)]
-    assert any("generation_config.json, line 2: holds a path of this machine" in m for m in told)
+    for where in ("generation_config.json, line 2", "LICENSE, line 3"):
+        assert any(f"{where}: holds a path of this machine" in text for text in told)
 
 
 def test_a_dry_run_asks_nobody(

@@ -16,7 +16,8 @@ from lora_nb.config import TrainConfig, as_yaml, load
 from lora_nb.errors import LoraError
 from lora_nb.redact import MARK
 from lora_nb.runs import attach, engine, launch, store
-from lora_nb.runs.events import Notice, Record, Sample, encode
+from lora_nb.runs.event_lines import encode
+from lora_nb.runs.events import Notice, Record, Sample
 from tests.tiny import options_for, write_rows
 
 TOKEN = "hf_" + "Zq7" * 11 + "Z"

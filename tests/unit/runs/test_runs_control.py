@@ -36,6 +36,8 @@ def test_requests_arrive_once_in_their_order(runs_root: Path) -> None:
 
 def test_what_is_no_request_is_removed(tmp_path: Path) -> None:
     inbox = Inbox(tmp_path / "control")
+    assert list(inbox.take()) == []
+    (tmp_path / "control").mkdir()
     for number, text in enumerate(("", "[]", "{}", '{"request": "explode"}', "{", "\xff")):
         (tmp_path / "control" / f"{number}.json").write_text(text, encoding="latin-1")
     (tmp_path / "control" / "9.part").write_text('{"request": "stop"}')

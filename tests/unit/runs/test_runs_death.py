@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from lora_nb.runs import death
 from lora_nb.runs.death import MEMORY_ADVICE, explain, note_exit
-from lora_nb.runs.events import CheckpointSaved
+from lora_nb.runs.events import CheckpointSaved, Event, Resuming
 from lora_nb.runs.folder import NEXT_WORKER, RunFolder
 from lora_nb.runs.log import EventLog
 from tests.unit.runs.kit import made, started
@@ -23,9 +23,22 @@ def crashed(runs_root: Path) -> RunFolder:
     run = made(runs_root)
     with EventLog(run.events_path) as log:
         log.write(started())
+    age(run)
+    return run
+
+
+def begin(run: RunFolder, *events: Event, kills: int | None = None) -> None:
+    """Let another worker begin, by these events or as one that has counted these kills."""
+    with EventLog(run.events_path) as log:
+        for event in events or (replace(started(), oom_kills=kills),):
+            log.write(event)
+    age(run)
+
+
+def age(run: RunFolder) -> None:
+    """Make the events old enough for no exit status to be awaited."""
     long_ago = time.time() - 60
     os.utime(run.events_path, (long_ago, long_ago))
-    return run
 
 
 def test_nothing_is_known(crashed: RunFolder) -> None:
@@ -51,8 +64,23 @@ def test_a_driver_has_aborted(crashed: RunFolder) -> None:
     note_exit(crashed, -signal.SIGABRT)
     assert explain(crashed) == (
         f"The worker of {crashed.name} ended with SIGABRT, by an error in the GPU's driver or a "
-        "library."
+        f"library, most often for want of memory. {MEMORY_ADVICE}"
     )
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (signal.SIGSEGV, "ended with SIGSEGV, by an error in the GPU's driver or a library."),
+        (44, "ended with signal 44, by an error in the GPU's driver or a library."),
+        (signal.SIGTERM, "was ended by SIGTERM, from outside."),
+    ],
+)
+def test_other_signals_have_nothing_to_do_with_memory(
+    number: int, words: str, crashed: RunFolder
+) -> None:
+    note_exit(crashed, -number)
+    assert explain(crashed) == f"The worker of {crashed.name} {words}"
 
 
 @pytest.mark.parametrize(
@@ -74,26 +102,36 @@ def test_a_log_that_speaks_of_memory_is_quoted(line: str, crashed: RunFolder) ->
 def test_the_system_tells_that_it_ended_one(
     crashed: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    about = json.loads((crashed.path / "run.json").read_text())
-    (crashed.path / "run.json").write_text(json.dumps(about | {"oom_kills": 2}))
-    run = RunFolder(crashed.path)
+    begin(crashed, kills=2)
     monkeypatch.setattr(death, "oom_kills", lambda: 3)
-    assert explain(run) == (
-        f"The worker of {run.name} was ended by the system, which had no memory left. "
+    assert explain(crashed) == (
+        f"The worker of {crashed.name} was ended by the system, which had no memory left. "
         f"{MEMORY_ADVICE}"
     )
     monkeypatch.setattr(death, "oom_kills", lambda: 2)
-    assert "gone without a word" in explain(run)
+    assert "gone without a word" in explain(crashed)
+
+
+def test_what_the_system_ended_before_the_newest_worker_is_no_reason(
+    crashed: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(crashed, kills=2)
+    monkeypatch.setattr(death, "oom_kills", lambda: 3)
+    begin(crashed, Resuming(changes=""))
+    assert "gone without a word" in explain(crashed)
+    begin(crashed, kills=3)
+    assert "gone without a word" in explain(crashed)
+    monkeypatch.setattr(death, "oom_kills", lambda: 4)
+    assert "ended by the system" in explain(crashed)
 
 
 def test_what_other_processes_had_no_memory_for_is_no_reason(
     crashed: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    about = json.loads((crashed.path / "run.json").read_text())
-    (crashed.path / "run.json").write_text(json.dumps(about | {"oom_kills": 2}))
+    begin(crashed, kills=2)
     monkeypatch.setattr(death, "oom_kills", lambda: 3)
     note_exit(crashed, -signal.SIGSEGV)
-    assert "ended with SIGSEGV" in explain(RunFolder(crashed.path))
+    assert "ended with SIGSEGV" in explain(crashed)
 
 
 def test_the_words_of_a_worker_before_are_not_quoted(crashed: RunFolder) -> None:

@@ -11,13 +11,16 @@ from typing import Any, get_args
 
 import pytest
 
-from lora_nb.runs.events import Event, Notice, Record, decode, encode
+from lora_nb.runs.event_lines import decode, encode
+from lora_nb.runs.events import Event, Notice, Record
 from lora_nb.runs.log import EventLog, Tail, read
 from tests.unit.runs.kit import ended, loss, started
 
 _VALUES: dict[str, Any] = {
     "str": 'ü🙂 "quoted"\n\u2028\r\x00',
     "int": 7,
+    "int | None": 7,
+    "float | None": 0.25,
     "float": 0.25,
     "bool": True,
     "dict[str, str]": {"a": "b"},

@@ -112,6 +112,14 @@ def test_a_damaged_run_says_so(runs_root: Path) -> None:
         _ = RunFolder(run.path).verb
 
 
+def test_events_that_can_not_be_read_are_named(runs_root: Path) -> None:
+    run = made(runs_root)
+    run.events_path.mkdir()
+    with pytest.raises(LoraError) as caught:
+        run.records()
+    assert str(caught.value) == f"{run.events_path} can't be read: Is a directory."
+
+
 def test_finding_runs(runs_root: Path) -> None:
     with pytest.raises(LoraError, match=r"No runs in .* yet\. %lora_train starts one\."):
         store.find()
@@ -137,6 +145,12 @@ def test_a_full_name_wins_over_names_that_hold_it(runs_root: Path) -> None:
     (runs_root / f"{short.name}-2").mkdir()
     (runs_root / f"{short.name}-2" / "run.json").write_text('{"verb": "train"}')
     assert store.find(short.name) == short
+
+
+def test_what_a_run_is_called_wins_over_a_part_of_another(runs_root: Path) -> None:
+    short = made(runs_root, name="art")
+    made(runs_root, name="art-fuse")
+    assert store.find("art") == short
 
 
 def test_finding_adapters(runs_root: Path, tmp_path: Path) -> None:

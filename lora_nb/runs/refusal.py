@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import suppress
+from pathlib import Path
 
 from lora_nb.runs.events import Ended, Resumed, Resuming
 from lora_nb.runs.folder import RunFolder
@@ -27,5 +29,12 @@ def as_it_stood(run: RunFolder, failed: Ended) -> Ended:
     before = events[starts[-1] - 1] if starts[-1] else None
     if not isinstance(before, Ended):
         return failed
-    write_whole(run.config_path, run.earlier_config_path.read_text(encoding="utf-8"))
+    # On a full disk the end is told all the same.
+    with suppress(OSError):
+        _put_back(run.config_path, run.earlier_config_path.read_text(encoding="utf-8"))
     return dataclasses.replace(before, refused=failed.message)
+
+
+def _put_back(path: Path, text: str) -> None:
+    if path.read_text(encoding="utf-8") != text:
+        write_whole(path, text)
