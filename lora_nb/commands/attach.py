@@ -24,5 +24,8 @@ COMMAND = Command(
     extra=(BACKGROUND,),
     positional="[RUN]",
     completes="run",
-    about="Without a name the latest run. An interrupt ends the watching; the run goes on.",
+    about=(
+        "Without a name the latest run. An interrupt ends the watching; the run goes on. Result: a "
+        "Run with .metrics, .checkpoints, .plot() and more."
+    ),
 )

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from lora_nb.config import Flag, Parsed, flags_of, load
+from lora_nb.config import OWN, Flag, Parsed, flags_of, load
+from lora_nb.config.declaring import Completes
 from lora_nb.config.layers import Config
-from lora_nb.config.options import Completes
 from lora_nb.errors import LoraError
 
 __all__ = ["BACKGROUND", "Call", "Command", "only_run_name", "resume_flag"]
@@ -17,7 +17,7 @@ BACKGROUND = Flag(
     ("background",),
     ("--background",),
     "Return at once; the run goes on in its worker.",
-    group="Here",
+    group=OWN,
     is_switch=True,
     is_option=False,
 )
@@ -34,6 +34,9 @@ def resume_flag(said: str) -> Flag:
         completes="run",
         is_option=False,
     )
+
+
+_ON_AND_OFF = {"true", "false", "yes", "no", "on", "off"}
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,10 @@ class Call:
         """Raise LoraError if there are words that are no flags."""
         if self.parsed.rest:
             words = " ".join(self.parsed.rest)
-            raise LoraError(f"'{words}' is no flag. Options are written --like-this VALUE.")
+            told = f"'{words}' is no flag. Options are written --like-this VALUE"
+            if {*words.lower().replace(",", " ").split()} <= _ON_AND_OFF:
+                told += ", switches --like-this or --no-like-this without one"
+            raise LoraError(f"{told}.")
 
 
 @dataclass(frozen=True)

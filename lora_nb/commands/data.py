@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from lora_nb.commands.command import Call, Command
-from lora_nb.config import DataConfig, Flag
+from lora_nb.config import OWN, DataConfig, Flag
 from lora_nb.errors import LoraError
 
 if TYPE_CHECKING:
@@ -17,8 +17,8 @@ __all__ = ["COMMAND"]
 ROW = Flag(
     ("row",),
     ("--row",),
-    "Show one row as training sees it: 17 (counted from 0), valid:17, or valid.jsonl:17.",
-    group="Here",
+    "Show one row as training sees it: 17 or valid:17 (from 0), valid.jsonl:17 (lines from 1).",
+    group=OWN,
     metavar="N|FILE:LINE",
     is_option=False,
 )
@@ -26,7 +26,7 @@ FIX = Flag(
     ("fix",),
     ("--fix",),
     "Write a cleaned copy beside the data (PATH-fixed) and say what was dropped or changed.",
-    group="Here",
+    group=OWN,
     is_switch=True,
     is_option=False,
 )
@@ -57,11 +57,11 @@ def _path(call: Call) -> dict[str, Any]:
 
 COMMAND = Command(
     "data",
-    "Look at data as training will see it: what is wrong, lengths, trained tokens, single rows.",
+    "Look at data as training will see it: faults, lengths, trained tokens, single rows.",
     run,
     kind=DataConfig,
     extra=(ROW, FIX),
-    positional="PATH",
+    positional="[PATH]",
     completes="data",
     about=(
         "PATH is a folder with train/valid/test .jsonl files, one .jsonl file, a Hugging Face "

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from lora_nb import api
 from lora_nb.commands.command import Call, Command
-from lora_nb.config import Flag
+from lora_nb.config import OWN, Flag
 
 if TYPE_CHECKING:
     from lora_nb.history.deletion import Deletion
@@ -16,8 +16,8 @@ __all__ = ["COMMAND"]
 YES = Flag(
     ("yes",),
     ("--yes",),
-    "Delete them. Without it, what would go is shown.",
-    group="Here",
+    "Delete them for good. Without it, what would go is shown.",
+    group=OWN,
     is_switch=True,
     is_option=False,
 )
@@ -25,7 +25,7 @@ TRIALS = Flag(
     ("trials",),
     ("--trials",),
     "With a sweep, delete the runs of its trials, too.",
-    group="Here",
+    group=OWN,
     is_switch=True,
     is_option=False,
 )

@@ -24,5 +24,8 @@ COMMAND = Command(
     run,
     positional="RUN RUN ...",
     completes="run",
-    about="Result: Differences with .frame (only options that differ) and .results.",
+    about=(
+        "RUN is a run's name, or a part of it that fits no other. Result: Differences with .frame "
+        "(only options that differ) and .results."
+    ),
 )

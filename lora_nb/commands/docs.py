@@ -12,6 +12,7 @@ from pathlib import Path
 
 from lora_nb.commands.command import Command
 from lora_nb.commands.table import COMMANDS
+from lora_nb.config import Flag
 from lora_nb.config.docs import table_cell, write_or_check
 
 __all__ = ["magics_page", "main"]
@@ -23,16 +24,31 @@ _HEAD = """# Magics
 Made from `lora_nb/commands/` by `make docs`; edit it there. `%load_ext lora_nb` brings them all.
 `%lora_NAME?` shows the flags of one, TAB completes flags, runs and paths. Magics with `%%` also
 take the cell below the line: as YAML with options, or as the prompt. [options.md](options.md) lists
-the options of training, testing, generating and the others with their defaults.
+the options of training, testing, generating and the others with their defaults; the flags that are
+no options, and so never stand in YAML, follow below.
 
 | magic | what it does | on a terminal | words behind it |
 |---|---|---|---|
 """
 
+_FLAGS = """
+## Flags of their own
+
+| magic | flag | what it does |
+|---|---|---|
+"""
+
 
 def magics_page() -> str:
     """The page in Markdown: a row for each command."""
-    return _HEAD + "".join(map(_row, COMMANDS.values()))
+    flags = (_flag_row(each, flag) for each in COMMANDS.values() for flag in each.extra)
+    return _HEAD + "".join(map(_row, COMMANDS.values())) + _FLAGS + "".join(flags)
+
+
+def _flag_row(command: Command, flag: Flag) -> str:
+    written = f"{', '.join(flag.names)} {flag.placeholder}".strip()
+    cell = table_cell(f"`{written}`")
+    return f"| `%lora_{command.name}` | {cell} | {table_cell(flag.help)} |\n"
 
 
 def _row(command: Command) -> str:

@@ -8,7 +8,7 @@ from lora_nb import api
 from lora_nb.commands.command import Call, Command
 
 if TYPE_CHECKING:
-    from lora_nb.environment_report import Report
+    from lora_nb.environment_report.report import Report
 
 __all__ = ["COMMAND"]
 
@@ -23,4 +23,5 @@ COMMAND = Command(
     "doctor",
     "Show what this machine has and lacks: backend, BLAS, memory, versions, what to install.",
     run,
+    about="Result: a Report; printed, it is what to send with a question.",
 )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from lora_nb import api
 from lora_nb.commands.command import Call, Command
-from lora_nb.config import Flag
+from lora_nb.config import OWN, Flag
+from lora_nb.display.words import plain
 from lora_nb.errors import LoraError
 
 __all__ = ["COMMAND"]
@@ -12,8 +13,8 @@ __all__ = ["COMMAND"]
 TAG = Flag(
     ("tag",),
     ("--tag",),
-    "Give the run these tags.",
-    group="Here",
+    "Give the run these tags: words of letters, digits, '.', '-' and '_'.",
+    group=OWN,
     metavar="TAG,TAG",
     is_list=True,
     is_option=False,
@@ -22,7 +23,7 @@ UNTAG = Flag(
     ("untag",),
     ("--untag",),
     "Take these tags away.",
-    group="Here",
+    group=OWN,
     metavar="TAG,TAG",
     is_list=True,
     is_option=False,
@@ -42,7 +43,7 @@ def run(call: Call) -> None:
     )
     print(f"{found.name}: {', '.join(notes.tags) or 'no tags'}")
     for note in notes.notes:
-        print(f"  {' '.join(note.text.split())}")
+        print(f"  {plain(' '.join(note.text.split()))}")
 
 
 COMMAND = Command(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from lora_nb import api
 from lora_nb.commands.command import Call, Command
-from lora_nb.config import Flag
+from lora_nb.config import OWN, Flag
 
 if TYPE_CHECKING:
     from lora_nb.history.overlay import Overlay
@@ -17,7 +17,7 @@ SAVE = Flag(
     ("save",),
     ("--save",),
     "Also write the picture to a file: .png, .svg or .pdf.",
-    group="Here",
+    group=OWN,
     completes="path",
     metavar="FILE",
     is_option=False,
@@ -43,6 +43,7 @@ COMMAND = Command(
     about=(
         "RUN is a run's name, a part of the names of several, or a sweep, which stands for its "
         "trials; without any the latest run. Training is faint, validation strong, the lowest "
-        "validation loss of all ringed. Result: an Overlay with .figure and .save()."
+        "validation loss of those that have not failed ringed. Result: an Overlay with .figure and"
+        " .save()."
     ),
 )

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from lora_nb import api
 from lora_nb.commands.command import Call, Command
-from lora_nb.config import Flag
+from lora_nb.config import OWN, Flag
 from lora_nb.errors import LoraError
-from lora_nb.history.listing import COLUMNS, STATUSES, VERBS, narrow
+from lora_nb.history.listing import SORTS, STATUSES, VERBS, narrow
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +21,7 @@ def _flag(name: str, said: str, metavar: str = "", choices: tuple[str, ...] = ()
         (name,),
         (f"--{name}",),
         said,
-        group="Here",
+        group=OWN,
         metavar=metavar,
         choices=choices,
         is_switch=not (metavar or choices),
@@ -30,12 +30,12 @@ def _flag(name: str, said: str, metavar: str = "", choices: tuple[str, ...] = ()
 
 
 FLAGS = (
-    _flag("verb", "Only runs that do this.", choices=VERBS),
-    _flag("status", "Only runs that stand so.", choices=STATUSES),
+    _flag("verb", "Only runs of this kind.", choices=VERBS),
+    _flag("status", "Only runs with this status.", choices=STATUSES),
     _flag("tag", "Only runs with this tag.", "TAG"),
-    _flag("sort", "Sort by this column, the lowest first.", choices=COLUMNS),
-    _flag("reverse", "The other way round."),
-    _flag("limit", "At most so many.", "N"),
+    _flag("sort", "Sort by this column, the lowest first, what has no value last.", choices=SORTS),
+    _flag("reverse", "The other way round: the oldest, or the highest, first."),
+    _flag("limit", "At most this many runs.", "N"),
     _flag("wide", "All columns, with paths in full."),
 )
 
@@ -64,10 +64,14 @@ def _limit(text: str | None) -> int | None:
 
 COMMAND = Command(
     "runs",
-    "List the runs, the newest first, as a DataFrame.",
+    "List the runs as a table, the newest first.",
     run,
     extra=FLAGS,
     positional="[PART OF A NAME ...]",
     completes="run",
-    about="Empty columns are left out, and paths are cut, unless --wide is given.",
+    about=(
+        "Words narrow the list to runs with one of them in their name; latest is the newest. Empty "
+        "columns are left out, and paths are cut, unless --wide is given. In a notebook the result "
+        "is the DataFrame; losses are in nats per trained token."
+    ),
 )

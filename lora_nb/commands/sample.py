@@ -5,7 +5,7 @@ from __future__ import annotations
 from lora_nb import api
 from lora_nb.commands.command import Call, Command
 from lora_nb.commands.steer import sampled
-from lora_nb.config import Flag
+from lora_nb.config import OWN, Flag
 from lora_nb.errors import NO_PROMPT, LoraError
 from lora_nb.runs.control import SAMPLE_TOKENS
 
@@ -15,7 +15,7 @@ RUN = Flag(
     ("run",),
     ("--run",),
     "The training (default: the latest run).",
-    group="Here",
+    group=OWN,
     metavar="RUN",
     completes="run",
     is_option=False,
@@ -24,7 +24,7 @@ MAX_TOKENS = Flag(
     ("max_tokens",),
     ("--max-tokens", "-m"),
     f"Longest answer in tokens (default: {SAMPLE_TOKENS}).",
-    group="Here",
+    group=OWN,
     metavar="N",
     is_option=False,
 )
@@ -50,7 +50,7 @@ COMMAND = Command(
     positional="PROMPT",
     cell="prompt",
     about=(
-        "It takes the likeliest token each time, so that samples differ by the training alone. "
-        "Result: the text."
+        "The prompt is the rest of the line, or the cell below %%lora_sample. The likeliest token "
+        "is taken each time, so that samples differ by the training alone. Result: the text."
     ),
 )

@@ -7,7 +7,7 @@ from functools import partial
 from lora_nb import api
 from lora_nb.commands.command import Call, Command, only_run_name
 from lora_nb.commands.steer import answered
-from lora_nb.config import Flag
+from lora_nb.config import OWN, Flag
 from lora_nb.errors import LoraError
 
 __all__ = ["COMMAND"]
@@ -15,8 +15,8 @@ __all__ = ["COMMAND"]
 LEARNING_RATE = Flag(
     ("learning_rate",),
     ("--learning-rate",),
-    "Learning rate from the next step on, in place of a schedule as well.",
-    group="Here",
+    "Learning rate from the next step on; it takes the place of a schedule, too.",
+    group=OWN,
     metavar="X",
     is_option=False,
 )

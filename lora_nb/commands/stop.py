@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from lora_nb import api
 from lora_nb.commands.command import Call, Command, only_run_name
-from lora_nb.config import Flag
+from lora_nb.config import OWN, Flag
 
 __all__ = ["COMMAND"]
 
 ABORT = Flag(
     ("abort",),
     ("--abort",),
-    "End it at once, without saving.",
-    group="Here",
+    "End it at once; what it has learnt since its last checkpoint is lost.",
+    group=OWN,
     is_switch=True,
     is_option=False,
 )
@@ -35,5 +35,8 @@ COMMAND = Command(
     extra=(ABORT,),
     positional="[RUN]",
     completes="run",
-    about="Without a name the latest run.",
+    about=(
+        "Without a name the latest run. A training that was stopped goes on with %lora_train "
+        "--resume RUN, a sweep with %lora_sweep --resume RUN."
+    ),
 )

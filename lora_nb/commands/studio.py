@@ -28,7 +28,8 @@ COMMAND = Command(
     run,
     kind=TrainConfig,
     about=(
-        "Takes the options of %lora_train, to begin with; without any, the embedded demo is "
-        "chosen. Result: a Studio; its .form.config is what the form describes, .run the run."
+        "It needs a notebook. The options are those of %lora_train, and fill in the form to begin "
+        "with; without any, the embedded demo is chosen. Result: a Studio; its .form.config is "
+        "what the form describes, .run the run."
     ),
 )

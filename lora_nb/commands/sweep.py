@@ -39,7 +39,8 @@ COMMAND = Command(
     cell="yaml",
     about=(
         "Takes the options of %lora_train. One with commas is swept: --learning-rate 1e-5,1e-4 "
-        "--rank 4,8 makes four trials; in YAML, lists stand below the key sweep. All values are "
+        "--rank 4,8 makes four trials. In YAML, lists stand below the key sweep, also for switches "
+        "and for options that are lists: sweep: {mask_prompt: [true, false]}. All values are "
         "checked before the first trial starts. Each trial is a run like any other, with an "
         "adapter of its own; one that fails does not end the others. %lora_stop and an interrupt "
         "end the running trial, saved, and the sweep; --resume goes on with it. If the sweep's "

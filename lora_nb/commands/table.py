@@ -32,7 +32,7 @@ from lora_nb.commands import (
     upload,
 )
 from lora_nb.commands.command import Call, Command
-from lora_nb.config import parse_flags, usage
+from lora_nb.config import parse_flags, usage, yaml_only
 
 __all__ = ["COMMANDS", "call", "help_of"]
 
@@ -75,4 +75,5 @@ def call(command: Command, words: Sequence[str], cell: str | None = None) -> Any
 def help_of(command: Command, prog: str) -> str:
     """The help text of a command, e.g. with prog `%lora_train` or `lora-nb train`."""
     purpose = "\n\n".join(filter(None, [command.purpose, command.about]))
-    return usage(prog, purpose, command.flags, command.positional)
+    yaml = yaml_only(command.kind) if command.kind else ()
+    return usage(prog, purpose, command.flags, command.positional, yaml=yaml)

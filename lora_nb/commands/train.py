@@ -36,9 +36,9 @@ COMMAND = Command(
     extra=(RESUME, BACKGROUND),
     cell="yaml",
     about=(
-        "Options come from a YAML file (-c), from the cell below %%lora_train, and from flags, "
-        "which win. The model is fine-tuned in a process of its own: an interrupt stops it "
-        "after the step and saves, a second one ends it at once. A training that was stopped or "
-        "killed goes on with --resume, a finished one with more --iters. Result: a Run."
+        "Options come from a YAML file (-c), in a notebook also from the cell below %%lora_train, "
+        "and from flags, which win. The model is fine-tuned in a process of its own: an interrupt "
+        "stops it after the step and saves, a second one ends it at once. A training that was "
+        "stopped or killed goes on with --resume, a finished one with more --iters. Result: a Run."
     ),
 )

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from lora_nb.config.flags import Flag, Parsed, flags_of, parse_flags, usage
+from lora_nb.config.flags import OWN, Flag, Parsed, flags_of, parse_flags
+from lora_nb.config.help_text import usage, yaml_only
 from lora_nb.config.layers import load
 from lora_nb.config.options import (
-    CompareConfig,
-    ConvertConfig,
     DataConfig,
     DataOptions,
     FitConfig,
-    FuseConfig,
-    GenerateConfig,
-    HubOptions,
     LoraParameters,
     LrSchedule,
     ModelOptions,
     SweepConfig,
     TestConfig,
     TrainConfig,
-    UploadConfig,
 )
+from lora_nb.config.options_generating import CompareConfig, GenerateConfig
+from lora_nb.config.options_shipping import ConvertConfig, FuseConfig, HubOptions, UploadConfig
 from lora_nb.config.yaml_io import as_yaml
 
 __all__ = [
+    "OWN",
     "CompareConfig",
     "ConvertConfig",
     "DataConfig",
@@ -46,4 +44,5 @@ __all__ = [
     "load",
     "parse_flags",
     "usage",
+    "yaml_only",
 ]

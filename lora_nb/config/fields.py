@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from lora_nb.config.options import LoraParameters, LrSchedule, Opt
+from lora_nb.config.declaring import Opt
+from lora_nb.config.options import LoraParameters, LrSchedule
 
-__all__ = ["NESTED", "Spec", "flat_options", "specs_of"]
+__all__ = ["NESTED", "Spec", "flat_defaults", "flat_options", "specs_of"]
 
 # Options that mlx-lm nests in its YAML, and the class of their inner keys.
 NESTED: dict[str, type[Any]] = {"lora_parameters": LoraParameters, "lr_schedule": LrSchedule}
@@ -25,20 +27,29 @@ class Spec:
     choices: tuple[str, ...]
     is_switch: bool
     is_list: bool
+    metavar: str
     default: Any
     help: str
 
 
 def flat_options(config: Any) -> dict[str, Any]:
     """Every option of a config by its key, those of nested ones as `lora_parameters.rank`."""
+    return _flat({field.name: getattr(config, field.name) for field in dataclasses.fields(config)})
+
+
+def flat_defaults(kind: type[Any]) -> dict[str, Any]:
+    """What the options of a config class are if nothing is given, by the same keys."""
+    return _flat({spec.key: spec.default for spec in specs_of(kind)})
+
+
+def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
     flat: dict[str, Any] = {}
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        if field.name in NESTED and dataclasses.is_dataclass(value):
+    for name, value in values.items():
+        if name in NESTED and dataclasses.is_dataclass(value):
             inner = dataclasses.asdict(value)  # type: ignore[arg-type]  # an instance, not a class
-            flat |= {f"{field.name}.{key}": each for key, each in inner.items()}
+            flat |= {f"{name}.{key}": each for key, each in inner.items()}
         else:
-            flat[field.name] = value
+            flat[name] = value
     return flat
 
 
@@ -62,9 +73,16 @@ def _spec(kind: type[Any], field: dataclasses.Field[Any], hint: Any) -> Spec:
         choices=tuple(str(value) for value in literals),
         is_switch=bool in leaves,
         is_list=any(get_origin(leaf) is list for leaf in leaves),
+        metavar=opt.metavar or _metavar(leaves, opt),
         default=_default(field),
         help=_help(kind, field.name),
     )
+
+
+def _metavar(leaves: Sequence[Any], opt: Opt) -> str:
+    """What stands for the value in help texts: a count N, a number X, a path; else the name."""
+    names = {"path": "PATH", "adapter": "PATH|RUN"}
+    return "N" if int in leaves else "X" if float in leaves else names.get(opt.completes, "")
 
 
 def _leaves(hint: Any) -> typing.Iterator[Any]:

@@ -7,20 +7,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lora_nb.config.declaring import Completes
 from lora_nb.config.fields import NESTED, Spec, specs_of
-from lora_nb.config.options import Completes
 from lora_nb.errors import did_you_mean, listed
 
 __all__ = [
     "CONFIG_FLAG",
+    "OWN",
     "Flag",
     "Parsed",
     "flag_table",
     "flags_of",
     "looks_like_flag",
     "parse_flags",
-    "usage",
 ]
+
+
+OWN = "This command"
+"""Group of the flags that are no options of a config."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,7 @@ def _flag(spec: Spec, prefix: tuple[str, ...]) -> Flag:
         group=spec.opt.group,
         choices=spec.choices,
         completes=spec.opt.completes,
-        metavar=spec.opt.metavar,
+        metavar=spec.metavar,
         default=spec.default,
         is_switch=spec.is_switch,
         is_list=spec.is_list,
@@ -192,25 +196,3 @@ def _store(parsed: Parsed, flag: Flag, value: Any) -> None:
         parsed.values[flag.path[0]] = value
     else:
         parsed.values.setdefault(flag.path[0], {})[flag.path[1]] = value
-
-
-def usage(prog: str, purpose: str, flags: Iterable[Flag], positional: str = "") -> str:
-    """The help text of a verb: purpose, then every flag by group with its default."""
-    groups: dict[str, list[Flag]] = {}
-    for flag in flags:
-        groups.setdefault(flag.group, []).append(flag)
-    lines = [" ".join(filter(None, [prog, "[flags]" if groups else "", positional])), "", purpose]
-    for group, members in groups.items():
-        lines += ["", f"{group}:"]
-        lines += [line for flag in members for line in _describe(flag)]
-    return "\n".join(lines)
-
-
-def _describe(flag: Flag) -> list[str]:
-    head = ", ".join(flag.names)
-    if flag.placeholder:
-        head += f" {flag.placeholder}"
-    tail = flag.help
-    if flag.default not in (None, False, "") and not flag.is_switch:
-        tail += f" Default: {flag.default}."
-    return [f"  {head}", f"      {tail}"]

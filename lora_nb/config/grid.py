@@ -15,7 +15,8 @@ from pydantic import ValidationError
 from lora_nb.config import rules
 from lora_nb.config.fields import NESTED, specs_of
 from lora_nb.config.merging import SWEEP, merged
-from lora_nb.config.options import LrSchedule, SweepConfig, TrainConfig
+from lora_nb.config.options import SweepConfig, TrainConfig
+from lora_nb.config.rules_shipping import Problem
 from lora_nb.config.words import in_our_words, without_variants
 from lora_nb.config.yaml_io import Layer
 from lora_nb.errors import did_you_mean
@@ -36,7 +37,6 @@ MOST = 200
 FIXED = ("name", "adapter_path", "resume_adapter_file", "report_to", "project_name", "train")
 _NAME_LENGTH = 48
 
-Problem = tuple[tuple[str, ...], str]
 Config = TypeVar("Config")
 
 
@@ -55,8 +55,9 @@ def broken_by(config: object) -> Iterator[Problem]:
     if not isinstance(config, SweepConfig):
         return
     if not config.sweep:
-        told = "gives nothing to try. Give an option several values: --learning-rate 1e-5,1e-4"
-        yield (SWEEP,), f"{told} on the line, or learning_rate: [1e-5, 1e-4] below it in YAML."
+        told = "no option has several values. Give one some: --learning-rate 1e-5,1e-4 on a line, "
+        more = "sweep: {learning_rate: [1e-5, 1e-4]} in YAML, or learning_rate=[1e-5, 1e-4]."
+        yield (SWEEP,), f"{told}{more}"
         return
     problems = list(_wrong_options(config))
     count = math.prod(len(values) for values in config.sweep.values())
@@ -167,7 +168,10 @@ def typed(config: Config) -> Config:
 def _read(config: SweepConfig, key: str, value: Any) -> Any:
     found, _ = _changed(config, {key: value})
     read = _value_of(found, key) if found else value
-    return dataclasses.asdict(read) if isinstance(read, LrSchedule) else read
+    if dataclasses.is_dataclass(read) and isinstance(value, Mapping):
+        # What is not given comes from the options beside it, as in the check.
+        return {inner: getattr(read, inner) for inner in value}
+    return read
 
 
 def trials_of(config: SweepConfig, adapters: str = "adapters") -> list[Trial]:
@@ -202,7 +206,8 @@ def _text(value: Any) -> str:
     if isinstance(value, float):
         return re.sub(r"e-0*", "e-", f"{value:g}")
     if isinstance(value, Mapping):
-        return str(value.get("name"))
+        pairs = (f"{key}-{_text(each)}" for key, each in value.items())
+        return str(value.get("name") or "-".join(pairs) or None)
     return str(value).rstrip("/").rpartition("/")[2]
 
 

@@ -13,18 +13,9 @@ from lora_nb.config import grid, rules
 from lora_nb.config.fields import specs_of
 from lora_nb.config.flags import flags_of
 from lora_nb.config.merging import SWEEP, merged
-from lora_nb.config.options import (
-    CompareConfig,
-    ConvertConfig,
-    DataConfig,
-    FitConfig,
-    FuseConfig,
-    GenerateConfig,
-    SweepConfig,
-    TestConfig,
-    TrainConfig,
-    UploadConfig,
-)
+from lora_nb.config.options import DataConfig, FitConfig, SweepConfig, TestConfig, TrainConfig
+from lora_nb.config.options_generating import CompareConfig, GenerateConfig
+from lora_nb.config.options_shipping import ConvertConfig, FuseConfig, UploadConfig
 from lora_nb.config.words import in_our_words, without_variants
 from lora_nb.config.yaml_io import KeyPath, Layer, read_yaml_file, read_yaml_text, secrets_in
 from lora_nb.errors import listed

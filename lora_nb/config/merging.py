@@ -8,13 +8,13 @@ from typing import Any
 from lora_nb.config.fields import NESTED
 from lora_nb.config.yaml_io import KeyPath, Layer
 
-__all__ = ["SWEEP", "merged"]
+__all__ = ["RIVALS", "SWEEP", "merged"]
 
 SWEEP = "sweep"
 """The key below which options have several values to try."""
 
 # Two words for one thing: the one in the later layer replaces the other.
-_RIVALS = (("iters", "epochs"), ("mask_prompt", "train_on"), ("scale", "alpha"))
+RIVALS = (("iters", "epochs"), ("mask_prompt", "train_on"), ("scale", "alpha"))
 
 
 def merged(layers: Iterable[Layer]) -> tuple[dict[str, Any], dict[KeyPath, Layer]]:
@@ -52,7 +52,7 @@ def _flat(sweep: Any) -> Any:
 
 def _make_room(lower: dict[str, Any], upper: Mapping[str, Any]) -> None:
     """Take out of the lower layers what a key of the upper one replaces."""
-    for one, other in _RIVALS:
+    for one, other in RIVALS:
         for ours, theirs in ((one, other), (other, one)):
             if upper.get(theirs) is not None and ours not in upper:
                 lower.pop(ours, None)

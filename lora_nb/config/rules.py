@@ -1,116 +1,24 @@
-"""What options must satisfy together, and the values that follow from several of them."""
+"""What options must satisfy together."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 
-from lora_nb.config.options import (
-    CompareConfig,
-    ConvertConfig,
-    DataConfig,
-    DataOptions,
-    FuseConfig,
-    GenerateConfig,
-    HubOptions,
-    LoraParameters,
-    LrSchedule,
-    ModelOptions,
-    TestConfig,
-    TrainConfig,
-    UploadConfig,
-)
+from lora_nb.config import rules_shipping
+from lora_nb.config.derived import SCHEDULES, bytes_of, parse_shares, services_of
+from lora_nb.config.options import DataConfig, DataOptions, ModelOptions, TestConfig, TrainConfig
+from lora_nb.config.options_generating import CompareConfig, GenerateConfig
+from lora_nb.config.options_shipping import ConvertConfig, FuseConfig, HubOptions, UploadConfig
+from lora_nb.config.rules_shipping import Problem
 
-__all__ = [
-    "arguments_of",
-    "broken_by",
-    "bytes_of",
-    "is_repository",
-    "parse_shares",
-    "quantisation_of",
-    "scale_of",
-    "services_of",
-    "train_on_of",
-]
-
-Problem = tuple[tuple[str, ...], str]
-
-DEFAULT_SCALE = 20.0
-DEFAULT_ITERS = 1000
-DEFAULT_LAYERS = 16
-
-_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KB": 10**3, "MB": 10**6, "GB": 10**9}
-
-# How many arguments each schedule takes (least, most), and their names.
-_SCHEDULES: dict[str, tuple[int, tuple[str, ...]]] = {
-    "cosine_decay": (2, ("init", "decay_steps", "end")),
-    "exponential_decay": (2, ("init", "decay_rate")),
-    "linear_schedule": (3, ("init", "end", "steps")),
-    "step_decay": (3, ("init", "decay_rate", "step_size")),
-}
+__all__ = ["broken_by"]
 
 # Options that name a file or folder.
 _PATHS = (
     "adapter_path", "chat_template", "data", "mlx_path", "model", "path", "resume_adapter_file",
 )  # fmt: skip
-
 _SERVICES = ("wandb", "swanlab")
-
-# The only bits and group sizes of each block format, and the group sizes of the affine mode.
-_BLOCKS = {"mxfp4": (4, 32), "nvfp4": (4, 16), "mxfp8": (8, 32)}
-_AFFINE_GROUPS = (32, 64, 128)
-
-_LONGEST_REPOSITORY = 96
-_NO_REPOSITORY = (
-    "is no name of a repository on the Hub. Give OWNER/NAME, of letters, digits, '-', '_' and '.'."
-)
-
-
-def scale_of(parameters: LoraParameters) -> float:
-    """The factor on the adapter's output: `scale`, or alpha / rank, or mlx-lm's 20."""
-    if parameters.alpha is not None:
-        return parameters.alpha / parameters.rank
-    return DEFAULT_SCALE if parameters.scale is None else parameters.scale
-
-
-def train_on_of(options: DataOptions) -> str:
-    """Which tokens are trained: `train_on`, or what `mask_prompt` says."""
-    return options.train_on or ("completions" if options.mask_prompt else "all")
-
-
-def bytes_of(size: int | str) -> int:
-    """A size such as 2GB or 500M in bytes. Raises ValueError for anything else."""
-    text = str(size).strip().upper()
-    digits = text.rstrip("KMGB")
-    unit = text[len(digits) :]
-    if unit not in _UNITS:
-        raise ValueError(size)
-    amount = float(digits) * _UNITS[unit]
-    if not 0 <= amount < 1e18:
-        raise ValueError(size)
-    return int(amount)
-
-
-def arguments_of(schedule: LrSchedule) -> list[float]:
-    """The schedule's arguments with the counts of steps as whole numbers."""
-    _, names = _SCHEDULES[schedule.name]
-    return [
-        int(value) if "steps" in name or name == "step_size" else value
-        for name, value in zip(names, schedule.arguments, strict=False)
-    ]
-
-
-def parse_shares(text: str) -> tuple[float, ...]:
-    """`0.9/0.05/0.05` as shares of train, valid and test (test may be left out).
-
-    Raises ValueError if they are no shares of one.
-    """
-    shares = tuple(float(part) for part in text.split("/"))
-    if len(shares) not in (2, 3) or not all(0 <= share <= 1 for share in shares):
-        raise ValueError(text)
-    if not shares[0] or abs(sum(shares) - 1) > 1e-6:
-        raise ValueError(text)
-    return shares
 
 
 def broken_by(
@@ -136,11 +44,11 @@ def broken_by(
     if isinstance(config, TrainConfig):
         yield from _training(config)
     if isinstance(config, ConvertConfig):
-        yield from _conversion(config)
+        yield from rules_shipping.conversion(config)
     if isinstance(config, FuseConfig):
-        yield from _fusing(config)
+        yield from rules_shipping.fusing(config)
     if isinstance(config, HubOptions):
-        yield from _hub(config)
+        yield from rules_shipping.hub(config)
 
 
 def _generation(config: GenerateConfig) -> Iterator[Problem]:
@@ -244,7 +152,7 @@ def _schedule(config: TrainConfig) -> Iterator[Problem]:
     schedule = config.lr_schedule
     if schedule is None:
         return
-    least, names = _SCHEDULES[schedule.name]
+    least, names = SCHEDULES[schedule.name]
     if not least <= len(schedule.arguments) <= len(names):
         wanted = ", ".join(names)
         optional = "" if least == len(names) else "; the last may be left out"
@@ -264,86 +172,3 @@ def _reporting(config: TrainConfig) -> Iterator[Problem]:
     for service in services_of(config):
         if service not in _SERVICES:
             yield ("report_to",), f"'{service}' is unknown; give {' or '.join(_SERVICES)}."
-
-
-def services_of(config: TrainConfig) -> list[str]:
-    """The services of `report_to` in small letters."""
-    return [part.strip().lower() for part in (config.report_to or "").split(",") if part.strip()]
-
-
-def quantisation_of(config: ConvertConfig) -> tuple[int, int]:
-    """Bits and group size of a conversion: what is given, or what is usual in its mode."""
-    bits, group = _BLOCKS.get(config.q_mode, (4, 64))
-    return config.q_bits or bits, config.q_group_size or group
-
-
-def _conversion(config: ConvertConfig) -> Iterator[Problem]:
-    if config.quantize and config.dequantize:
-        yield ("dequantize",), "given beside quantize. Give one of the two."
-    given = {
-        "q_bits": config.q_bits,
-        "q_group_size": config.q_group_size,
-        "q_mode": None if config.q_mode == "affine" else config.q_mode,
-        "quant_predicate": config.quant_predicate,
-    }
-    useless = [key for key, value in given.items() if value is not None]
-    if useless and not config.quantize:
-        for key in useless:
-            yield (key,), "says how to quantise, but nothing is quantised. Add --quantize (-q)."
-        return
-    if config.quant_predicate and config.q_bits:
-        yield ("q_bits",), f"the recipe {config.quant_predicate} gives each layer its own bits."
-    if config.q_mode == "affine":
-        if config.q_group_size not in (None, *_AFFINE_GROUPS):
-            yield ("q_group_size",), f"{config.q_group_size} is not 32, 64 or 128."
-        return
-    if config.quant_predicate:
-        yield ("quant_predicate",), f"recipes are for the mode affine, not for {config.q_mode}."
-    bits, group = _BLOCKS[config.q_mode]
-    if config.q_bits not in (None, bits):
-        yield ("q_bits",), f"{config.q_mode} has {bits} bits. Leave it out."
-    if config.q_group_size not in (None, group):
-        yield ("q_group_size",), f"{config.q_mode} has groups of {group}. Leave it out."
-
-
-def _fusing(config: FuseConfig) -> Iterator[Problem]:
-    for key in ("gguf_path", "gguf_type"):
-        if getattr(config, key) is not None and not config.export_gguf:
-            yield (key,), "is for a GGUF file, but none is written. Add --export-gguf."
-    if config.data and not config.check_rows:
-        yield ("data",), "names rows to check on, but check_rows is 0. Leave one out."
-    if config.trust_sha256 and not config.trust_remote_code:
-        yield ("trust_sha256",), "agrees to code that is not run. Add --trust-remote-code."
-
-
-def is_repository(name: str) -> bool:
-    """Whether a text can be the name of a repository of the Hub, with or without an owner."""
-    owner, _, bare = name.rpartition("/")
-    parts = [bare, *([owner] if "/" in name else [])]
-    return len(name) <= _LONGEST_REPOSITORY and all(map(_is_part, parts))
-
-
-def _is_part(text: str) -> bool:
-    ends = text[:1] + text[-1:]
-    return (
-        re.fullmatch(r"[A-Za-z0-9._-]+", text) is not None
-        and not any(end in ".-" for end in ends)
-        and not any(twice in text for twice in ("--", ".."))
-        and not text.endswith(".git")
-    )
-
-
-def _hub(config: HubOptions) -> Iterator[Problem]:
-    base = getattr(config, "hf_path", None)
-    if base is not None and not is_repository(base):
-        yield ("hf_path",), f"'{base}' {_NO_REPOSITORY}"
-    if config.upload_repo is not None:
-        if not is_repository(config.upload_repo):
-            yield ("upload_repo",), f"'{config.upload_repo}' {_NO_REPOSITORY}"
-        return
-    if isinstance(config, UploadConfig):
-        yield ("upload_repo",), "is not given. Name the repository: --upload-repo OWNER/NAME."
-        return
-    for key in ("public", "update_repo", "dry_run"):
-        if getattr(config, key):
-            yield (key,), "is about an upload, but nothing is uploaded. Add --upload-repo."

@@ -8,8 +8,9 @@ from typing import Any
 from lora_nb.config.fields import NESTED
 from lora_nb.config.flags import Flag, flags_of
 from lora_nb.config.grid import FIXED
-from lora_nb.config.merging import SWEEP
+from lora_nb.config.merging import RIVALS, SWEEP
 from lora_nb.config.options import SweepConfig
+from lora_nb.errors import listed
 
 __all__ = ["between_commas", "in_a_list", "spread"]
 
@@ -32,9 +33,28 @@ def spread(
             swept[key] = found
         else:
             kept[key] = value
+    _check_rivals(swept, kept)
     if swept:
         kept[SWEEP] = {**kept.get(SWEEP, {}), **swept}
-    return {key: value for key, value in kept.items() if value != {}}
+    return {key: value for key, value in kept.items() if not _is_emptied(value)}
+
+
+def _is_emptied(value: object) -> bool:
+    return isinstance(value, Mapping) and not value
+
+
+def _check_rivals(swept: Mapping[str, Any], kept: Mapping[str, Any]) -> None:
+    """Raise LoraError for an option beside one of several values that says the same thing."""
+    inner = (value for key, value in kept.items() if key in NESTED and isinstance(value, Mapping))
+    beside = {*kept, *(key for each in inner for key in each)}
+    problems = [
+        f"{theirs}: given beside {ours}. Give one of the two."
+        for pair in RIVALS
+        for ours, theirs in (pair, pair[::-1])
+        if ours in swept and theirs in beside
+    ]
+    if problems:
+        raise listed(problems)
 
 
 def _asked(
@@ -52,6 +72,9 @@ def between_commas(flag: Flag, value: Any) -> list[Any] | None:
 
 def in_a_list(flag: Flag, value: Any) -> list[Any] | None:
     """Values as they stand in an argument: a list, or for options that are lists, one of lists."""
+    if isinstance(value, range) or hasattr(value, "tolist"):
+        # An array or a column of a frame, whose numbers are no plain ones.
+        value = list(value) if isinstance(value, range) else value.tolist()
     if not isinstance(value, list | tuple):
         return None
     if flag.is_list and not all(isinstance(each, list | tuple) for each in value):

@@ -17,7 +17,7 @@ def in_our_words(detail: Detail, path: tuple[str, ...], kind: type[Any]) -> str:
     """One of pydantic's error details as a sentence of ours."""
     problem = str(detail["type"])
     if problem in ("unexpected_keyword_argument", "extra_forbidden"):
-        return "not an option." + did_you_mean(path[-1], _known(path, kind))
+        return _no_option(path, kind)
     say = _SAYINGS.get(problem)
     return say(detail) if say else f"{_shown(detail['input'])} is not valid: {detail['msg']}."
 
@@ -34,9 +34,21 @@ def without_variants(details: Iterable[Detail]) -> Iterator[Detail]:
             yield {**detail, "loc": (key,), "type": key}
 
 
+def _no_option(path: tuple[str, ...], kind: type[Any]) -> str:
+    known = _known(path, kind)
+    owner = next((key for key in NESTED if key in known and path[-1] in _keys(NESTED[key])), None)
+    if len(path) == 1 and owner:
+        return f"belongs below {owner}, as {owner}: {{{path[-1]}: ...}}."
+    return "not an option." + did_you_mean(path[-1], known)
+
+
+def _keys(kind: type[Any]) -> list[str]:
+    return [spec.key for spec in specs_of(kind)]
+
+
 def _known(path: tuple[str, ...], kind: type[Any]) -> list[str]:
     owner = NESTED.get(path[0], kind) if len(path) > 1 else kind
-    return [spec.key for spec in specs_of(owner)]
+    return _keys(owner)
 
 
 def _shown(value: object) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from lora_nb.config.rules import parse_shares
+from lora_nb.config.derived import parse_shares
 from lora_nb.data.formats import Features
 from lora_nb.data.jsonl import JsonlRows
 from lora_nb.data.mark import read_mark

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lora_nb.config import DataConfig
-from lora_nb.config.rules import train_on_of
+from lora_nb.config.derived import train_on_of
 from lora_nb.data.findings import Finding
 from lora_nb.data.lengths import Lengths
 from lora_nb.data.mark import read_mark

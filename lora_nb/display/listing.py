@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from lora_nb.display.text_table import text_table
 from lora_nb.display.words import plain, size
-from lora_nb.runs.events import Uploaded, UploadListed
+from lora_nb.runs.export_events import Uploaded, UploadListed
 
 __all__ = ["LISTING", "listing_rows", "listing_text", "listing_title", "upload_line"]
 

@@ -12,7 +12,8 @@ from lora_nb.display.listing import listing_text
 from lora_nb.display.progress import line_of
 from lora_nb.display.screen import Frame, Screen, screen_here
 from lora_nb.display.state import RunState
-from lora_nb.runs.events import Record, UploadListed
+from lora_nb.runs.events import Record
+from lora_nb.runs.export_events import UploadListed
 
 __all__ = ["ABORTING", "STOPPING", "Follow", "LiveView", "watch"]
 

@@ -12,7 +12,7 @@ from lora_nb.display.header import header, shortened
 from lora_nb.display.legend import legend_on
 from lora_nb.display.state import RunState, state_of
 from lora_nb.display.words import loss
-from lora_nb.runs.events import Record
+from lora_nb.runs.events import Record, ValidLoss
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -59,19 +59,30 @@ def overlay_of(
         for place, (name, state) in enumerate(states.items())
     ]
     _span(axes, list(states.values()))
-    _ring(axes, list(states.values()))
+    if lowest := _lowest(states):
+        marks.ring(axes, lowest[1], style.INK, size=11, width=1.4)
     _legend(figure, axes, shown, columns, top)
     return figure
 
 
 def overlay_alt(states: Mapping[str, RunState]) -> str:
     """One sentence that tells what the picture shows."""
-    known = [(state.best.loss, name) for name, state in states.items() if state.best]
+    lowest = _lowest(states)
     many = f"Losses of {len(states)} run{'' if len(states) == 1 else 's'} over steps"
-    if not known:
+    if lowest is None:
         return f"{many}, none with a validation yet."
-    low, name = min(known)
-    return f"{many}; the lowest validation loss is {loss(low)}, of {name}."
+    name, best = lowest
+    return f"{many}; the lowest validation loss is {loss(best.loss)}, of {name}."
+
+
+def _lowest(states: Mapping[str, RunState]) -> tuple[str, ValidLoss] | None:
+    """The lowest validation of all runs and whose it is; a run that has failed is no choice."""
+    told = [
+        (name, state.best)
+        for name, state in states.items()
+        if state.best and state.status != "failed"
+    ]
+    return min(told, key=lambda pair: pair[1].loss, default=None)
 
 
 def _columns(states: Mapping[str, RunState]) -> int:
@@ -134,14 +145,6 @@ def _span(axes: Axes, states: Sequence[RunState]) -> None:
     low, high = min(told), min(max(told), _DIVERGED * usual)
     room = 0.06 * (high - low) or 0.06 * abs(high) or 1.0
     axes.set_ylim(low - room, high + room)
-
-
-def _ring(axes: Axes, states: Sequence[RunState]) -> None:
-    best = [state.best for state in states if state.best]
-    if not best:
-        return
-    lowest = min(best, key=lambda event: event.loss)
-    marks.ring(axes, lowest, style.INK, size=11, width=1.4)
 
 
 def _legend(figure: Figure, axes: Axes, shown: Sequence[Line2D], columns: int, top: float) -> None:

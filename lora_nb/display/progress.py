@@ -120,7 +120,7 @@ def _headline(end: Ended, step: int) -> str:
     steps = f"{step} {'step' if step == 1 else 'steps'}" if step else ""
     if end.status == "completed":
         why = f" (stopped early: {end.early})" if end.early else ""
-        return f"completed: {steps + ' ' if steps else ''}in {duration(end.seconds)}{why}"
+        return f"completed{f': {steps}' if steps else ''} in {duration(end.seconds)}{why}"
     where = f" at step {step}" if step else ""
     after = f" after {duration(end.seconds)}" if end.seconds > 0 else ""
     reason = reason_of(end)
@@ -139,8 +139,11 @@ def reason_of(end: Ended) -> str:
 
 
 def silent_end(log: str) -> str:
-    """What is said of a worker that told no end, with the place of its log."""
-    return f"the worker ended without a word (killed, or out of memory); see {log}"
+    """What is said of a worker that told no end, with the place of its log.
+
+    In few words, of nothing but the events: `runs.death` looks for the reason.
+    """
+    return f"the worker ended without a word; see {log}"
 
 
 def _crashed(state: RunState, run_path: str) -> list[str]:

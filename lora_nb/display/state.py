@@ -12,10 +12,7 @@ from lora_nb.runs.events import (
     DataReady,
     Ended,
     Event,
-    Fidelity,
-    GgufSaved,
     ModelReady,
-    ModelSaved,
     Notice,
     Progress,
     Record,
@@ -24,10 +21,9 @@ from lora_nb.runs.events import (
     Started,
     TestLoss,
     TrainLoss,
-    Uploaded,
-    UploadListed,
     ValidLoss,
 )
+from lora_nb.runs.export_events import Fidelity, GgufSaved, ModelSaved, Uploaded, UploadListed
 from lora_nb.runs.standing import voids
 
 __all__ = ["RunState", "state_of"]

@@ -14,6 +14,7 @@ from lora_nb.display.tables import escape, html_table, wrapper
 from lora_nb.display.text_table import text_table
 from lora_nb.display.words import plain, size
 from lora_nb.errors import LoraError
+from lora_nb.history.dependents import used_now, wanted_later
 from lora_nb.runs import attach, lock, store
 from lora_nb.runs.adapters import ADAPTER_WEIGHTS, run_of
 from lora_nb.runs.folder import RunFolder
@@ -48,6 +49,7 @@ class Deletion:
 
     doomed: Sequence[_Doomed]
     done: bool
+    warnings: Sequence[str] = ()
 
     @property
     def frame(self) -> DataFrame:
@@ -65,13 +67,11 @@ class Deletion:
         many = f"{len(self.doomed)} run{'' if len(self.doomed) == 1 else 's'}"
         total = size(sum(each.bytes for each in self.doomed))
         inside = [each.run.name for each in self.doomed if each.adapters_inside]
-        also = f" With {', '.join(inside)} go the adapters its trials have published there."
         if self.done:
             return f"Deleted {many}, {total}."
-        return (
-            f"Nothing is deleted yet: {many}, {total}.{also if inside else ''} "
-            "Add --yes (yes=True) to delete for good."
-        )
+        also = f"With {', '.join(inside)} go the adapters its trials have published there."
+        told = [f"Nothing is deleted yet: {many}, {total}.", *([also] if inside else [])]
+        return plain(" ".join([*told, *self.warnings, "Add --yes (yes=True) to delete for good."]))
 
     def _rows(self) -> list[list[str]]:
         return [
@@ -99,21 +99,32 @@ class Deletion:
 def delete(names: Sequence[str], *, yes: bool = False, trials: bool = False) -> Deletion:
     """Show what would go, and with `yes` delete it; with `trials` those of a sweep go, too.
 
-    Raises LoraError, before anything is deleted, for a run that lives or that is not a folder of
-    its own right below the folder of all runs.
+    Raises LoraError, before anything is deleted, for a run that lives or that one which lives
+    uses, and for what is not a folder of its own right below the folder of all runs.
     """
     if not names:
         raise LoraError("Name the runs to delete: %lora_delete RUN ...")
-    found = list({run.path: run for name in names for run in _meant(name, trials=trials)}.values())
-    doomed = [_doomed(run) for run in found]
+    named = [_checked(store.find(name)) for name in names]
+    if trials and not any(store.does(run, "sweep") for run in named):
+        raise LoraError(f"--trials is about sweeps, and {_listed(named)} none. Leave it out.")
+    found = {run.path: run for each in named for run in _meant(each, trials=trials)}
+    for run in found.values():
+        if used := used_now(run):
+            raise LoraError(f"{used}. Stop that first; nothing is deleted.")
+    doomed = [_doomed(run) for run in found.values()]
     if yes:
         for each in doomed:
             _remove(each.run)
-    return Deletion(doomed, yes)
+        return Deletion(doomed, done=True)
+    warnings = [told for run in found.values() for told in wanted_later(run, found)]
+    return Deletion(doomed, done=False, warnings=warnings)
 
 
-def _meant(name: str, *, trials: bool) -> Iterator[RunFolder]:
-    run = _checked(store.find(name))
+def _listed(runs: Sequence[RunFolder]) -> str:
+    return f"{', '.join(run.name for run in runs)} {'is' if len(runs) == 1 else 'are'}"
+
+
+def _meant(run: RunFolder, *, trials: bool) -> Iterator[RunFolder]:
     yield run
     if trials and store.does(run, "sweep"):
         yield from (_checked(each.run) for each in sweep_state(run).trials if each.run)
@@ -174,19 +185,19 @@ def _remove(run: RunFolder) -> None:
 
     So does the lock, which a new file of its name would not hold.
     """
-    with _kept_from_starting(run):
-        try:
+    try:
+        with _kept_from_starting(run):
             for entry in run.path.iterdir():
                 if entry.name not in ("run.json", run.lock_path.name):
                     _remove_entry(entry)
             (run.path / "run.json").unlink(missing_ok=True)
             run.lock_path.unlink(missing_ok=True)
             run.path.rmdir()
-        except OSError as problem:
-            raise LoraError(
-                f"{run.path} can't be removed: {problem.strerror} ({problem.filename}). What is "
-                "left of it is still there."
-            ) from None
+    except OSError as problem:
+        raise LoraError(
+            f"{run.path} can't be removed: {problem.strerror} ({problem.filename}). What is "
+            "left of it is still there."
+        ) from None
 
 
 def _remove_entry(entry: Path) -> None:

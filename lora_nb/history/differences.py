@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lora_nb.config.fields import flat_options
+from lora_nb.config.fields import flat_defaults, flat_options
+from lora_nb.config.values import said
 from lora_nb.display.tables import RunSummary, html_table, wrapper
 from lora_nb.display.text_table import text_table
 from lora_nb.display.words import duration, loss, plain
@@ -62,12 +63,9 @@ def _read(run: RunFolder) -> dict[str, Any]:
 
 
 def _said(value: Any) -> str:
-    if value is None:
-        return _NONE
-    if isinstance(value, float):
-        return f"{value:g}"
-    text = str(value)
-    return Path(text).name if "/" in text else text
+    if isinstance(value, str) and "/" in value:
+        return Path(value).name
+    return _NONE if value is None else said(value)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -129,14 +127,23 @@ def differences(runs: Sequence[RunFolder]) -> Differences:
     options = [flat_options(run.config) | {"verb": run.verb} for run in runs]
     trained = all(run.verb in ("train", "sweep") for run in runs)
     keys = _differing(options, _OWN_OF_TRAINING if trained else _OWN)
+    if len({run.verb for run in runs}) > 1:
+        usual: dict[str, Any] = {}
+        for run in runs:
+            usual |= flat_defaults(type(run.config))
+        keys = [key for key in keys if _tells(key, options, usual)]
     changed = {key: [each.get(key, _NONE) for each in options] for key in keys}
     return Differences(names, changed, [summary(run) for run in runs])
 
 
+def _tells(key: str, options: Sequence[Mapping[str, Any]], usual: Mapping[str, Any]) -> bool:
+    """Whether an option that not all kinds of runs have says more than that."""
+    had = [each[key] for each in options if key in each]
+    return len(had) == len(options) or any(value != usual.get(key) for value in had)
+
+
 def _cell(value: Any) -> str:
-    return plain(
-        _NONE if value is None else f"{value:g}" if isinstance(value, float) else f"{value}"
-    )
+    return plain(_NONE if value is None else said(value))
 
 
 def _result(row: RunSummary, name: str) -> str:

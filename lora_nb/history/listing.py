@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from lora_nb.display.tables import RunSummary, runs_frame, summary_of
-from lora_nb.display.words import duration
+from lora_nb.display.words import duration, plain
 from lora_nb.errors import LoraError, did_you_mean
 from lora_nb.runs import store
 from lora_nb.runs.events import Status
@@ -20,10 +20,13 @@ from lora_nb.sweeping.board import Board
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["COLUMNS", "STATUSES", "VERBS", "Wanted", "list_runs", "narrow", "summary"]
+__all__ = ["COLUMNS", "SORTS", "STATUSES", "VERBS", "Wanted", "list_runs", "narrow", "summary"]
 
 VERBS = tuple(KINDS)
 COLUMNS = tuple(field.name for field in dataclasses.fields(RunSummary))
+# What a column is called in the narrow table.
+_ALSO = {"duration": "seconds"}
+SORTS = (*COLUMNS, *_ALSO)
 STATUSES = ("starting", "running", "paused", *get_args(Status), "crashed", "damaged")
 # Those that make a page; one that is empty for all runs is left out.
 _NARROW = (
@@ -56,19 +59,29 @@ def list_runs(wanted: Wanted) -> pd.DataFrame:
     """
     _check("verb", wanted.verb, VERBS)
     _check("status", wanted.status, STATUSES)
-    _check("sort", wanted.sort, COLUMNS)
-    if wanted.limit is not None and wanted.limit < 1:
-        raise LoraError(f"--limit: {wanted.limit} is out of range; give at least 1.")
-    folders = [run for run in store.all_runs() if _is_named(run, wanted.names)]
+    _check("sort", wanted.sort, SORTS)
+    _check_limit(wanted.limit)
+    folders = _named(store.all_runs(), wanted.names)
     frame = runs_frame(row for row in map(summary, folders) if _is_wanted(row, wanted))
     if wanted.sort is not None:
         frame = frame.sort_values(
-            wanted.sort, ascending=not wanted.reverse, na_position="last", kind="stable"
+            _ALSO.get(wanted.sort, wanted.sort),
+            ascending=not wanted.reverse,
+            na_position="last",
+            kind="stable",
+            key=_with_gaps,
         )
     elif wanted.reverse:
         frame = frame[::-1]
     frame = frame.reset_index(drop=True)
     return frame if wanted.limit is None else frame.head(wanted.limit)
+
+
+def _with_gaps(column: pd.Series[Any]) -> pd.Series[Any]:
+    """A column with its empty texts as values that are not there."""
+    from pandas.api.types import is_string_dtype
+
+    return column.where(column != "") if is_string_dtype(column) else column
 
 
 def _check(name: str, value: str | None, known: Sequence[str]) -> None:
@@ -77,8 +90,19 @@ def _check(name: str, value: str | None, known: Sequence[str]) -> None:
         raise LoraError(f"--{name}: '{value}' is not one of {', '.join(known)}.{hint}")
 
 
-def _is_named(run: RunFolder, names: Sequence[str]) -> bool:
-    return not names or any(name in run.name for name in names)
+def _check_limit(limit: object) -> None:
+    if limit is None:
+        return
+    if not isinstance(limit, int):
+        raise LoraError(f"--limit: {limit!r} is not a whole number.")
+    if limit < 1:
+        raise LoraError(f"--limit: {limit} is out of range; give at least 1.")
+
+
+def _named(runs: Sequence[RunFolder], names: Sequence[str]) -> list[RunFolder]:
+    """Those of the runs, the newest first, that are meant by any of the names."""
+    parts = [runs[0].name if name == "latest" and runs else name for name in names]
+    return [run for run in runs if not names or any(part in run.name for part in parts)]
 
 
 def _is_wanted(row: RunSummary, wanted: Wanted) -> bool:
@@ -120,7 +144,7 @@ def narrow(frame: pd.DataFrame) -> pd.DataFrame:
 
     slim = frame.copy()
     for name in ("model", "data"):
-        slim[name] = [_short(Path(text).name if text else "", _CELL) for text in frame[name]]
+        slim[name] = [_short(Path(plain(text)).name if text else "", _CELL) for text in frame[name]]
     for name in ("train_loss", "best_valid", "test_perplexity"):
         slim[name] = frame[name].round(4)
     slim["duration"] = pd.Series(
@@ -128,7 +152,8 @@ def narrow(frame: pd.DataFrame) -> pd.DataFrame:
         index=frame.index,
         dtype="object",
     )
-    slim["note"] = [_short(" ".join(text.split()), _NOTE) for text in frame["note"]]
+    slim["run"] = list(map(plain, frame["run"]))
+    slim["note"] = [_short(plain(" ".join(text.split())), _NOTE) for text in frame["note"]]
     return slim[[name for name in _NARROW if name in _ALWAYS or _says_something(slim[name])]]
 
 

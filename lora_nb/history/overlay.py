@@ -15,7 +15,7 @@ from lora_nb.errors import LoraError
 from lora_nb.history.differences import labels
 from lora_nb.runs import store
 from lora_nb.runs.folder import RunFolder
-from lora_nb.runs.sweep_state import sweep_state
+from lora_nb.runs.sweep_state import sweep_around, sweep_state
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -94,9 +94,11 @@ def _called(runs: list[RunFolder]) -> list[str]:
 
 def _meant(name: str) -> Iterator[RunFolder]:
     try:
-        found = [store.find(name)]
+        one = store.find(name)
+        # While a sweep goes on, it is the latest run, not the trial that it has started last.
+        found = [(sweep_around(one) if name == "latest" else None) or one]
     except LoraError:
-        found = [run for run in store.all_runs() if name in run.name][::-1]
+        found = [run for run in store.all_runs() if name.strip() and name in run.name][::-1]
         if not found:
             raise
     for run in found:

@@ -13,8 +13,8 @@ from IPython.core.interactiveshell import InteractiveShell
 from lora_nb.commands.command import Command
 from lora_nb.commands.table import COMMANDS
 from lora_nb.config import Flag
+from lora_nb.config.declaring import Completes
 from lora_nb.config.flags import flag_table
-from lora_nb.config.options import Completes
 from lora_nb.runs import store
 
 __all__ = ["complete", "install", "remove"]
@@ -86,14 +86,19 @@ def _values(flag: Flag, start: str) -> list[tuple[str, str]]:
 def _named(what: Completes, start: str) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     if what in ("run", "adapter"):
-        names = ["latest", *(run.name for run in store.all_runs()[:_SHOWN_RUNS])]
-        found += [(name, "run") for name in names if name.startswith(start)]
+        found += [(name, "run") for name in _runs(start)]
     if what in ("model", "data"):
         names = list(_KNOWN_DATA if what == "data" else ["demo", *_models_in_cache()])
         found += [(name, what) for name in names if name.startswith(start)]
     if what in ("path", "model", "data", "adapter"):
         found += _paths(start)
     return found
+
+
+def _runs(part: str) -> list[str]:
+    """The names of the newest runs with this part; people remember what stands behind the date."""
+    fitting = [run.name for run in store.all_runs() if part in run.name]
+    return [name for name in ("latest", *fitting[:_SHOWN_RUNS]) if part in name]
 
 
 def _paths(start: str) -> list[tuple[str, str]]:

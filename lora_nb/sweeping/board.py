@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lora_nb.config.grid import Trial
 from lora_nb.display.state import RunState
 from lora_nb.display.words import loss
+from lora_nb.runs import ranking
 from lora_nb.runs.folder import RunFolder
 from lora_nb.runs.log import Tail
 from lora_nb.runs.sweep_state import TrialRun, in_words, sweep_state, sweep_trials
@@ -67,17 +68,12 @@ class Board:
         return Row(each.trial, run, _status(state, alive=alive), state)
 
     def ranked(self) -> list[Row]:
-        """The trials by their lowest validation loss, then by their training loss."""
-
-        def key(row: Row) -> tuple[float, float, int]:
-            return (_last(row.best), _last(row.train), row.trial.number)
-
-        return sorted(self.rows, key=key)
+        """The trials, the best first."""
+        return ranking.ranked(self.rows)
 
     def first(self) -> Row | None:
         """The best trial with a validation that has not failed, or None."""
-        found = (row for row in self.ranked() if row.state.best and row.status != "failed")
-        return next(found, None)
+        return ranking.first(self.rows)
 
     def states(self) -> dict[str, RunState]:
         """What the events of each trial say, by its options in words."""
@@ -125,10 +121,6 @@ def _status(state: RunState, *, alive: bool) -> str:
     if not alive:
         return "crashed"
     return state.status if state.started else "starting"
-
-
-def _last(value: float) -> float:
-    return value if math.isfinite(value) else math.inf
 
 
 def _cells(row: Row) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from lora_nb.config.values import said
 from lora_nb.display.overlay import DPI, overlay_alt, overlay_of
 from lora_nb.display.picture import base64_text, png
 from lora_nb.display.progress import reason_of
@@ -92,7 +93,7 @@ def _cells(row: Row, options: Sequence[str]) -> list[str]:
     best = row.state.best
     return [
         f"{row.trial.number}",
-        *(in_words({"": row.trial.values[key]}).strip() for key in options),
+        *(said(row.trial.values[key]) for key in options),
         row.status,
         loss(best.loss) if best else "",
         f"{best.step}" if best else "",

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import lora_nb
 from lora_nb import api
+from lora_nb.api import Run
 from lora_nb.config import GenerateConfig, TrainConfig
 from lora_nb.errors import LoraError
-from tests.unit.runs.kit import ended, made, started
+from lora_nb.runs import lock
+from lora_nb.runs.control import Inbox, Request
+from tests.unit.runs.kit import ended, loss, made, started
 
 OPTIONS: dict[str, Any] = {"model": "m", "data": "d"}
 
@@ -71,6 +77,31 @@ def test_a_run_object_says_what_its_folder_says(runs_root: Path) -> None:
         lora_nb.stop(folder.name)
     run.abort()
     assert run.status == "completed"
+
+
+def test_a_run_itself_says_which_is_meant(runs_root: Path) -> None:
+    end = dataclasses.replace(ended("completed"), step=1)
+    run = Run(made(runs_root, started(), loss(1), end, name="itself"))
+    made(runs_root, started(), name="later")
+    for meant in (run, run.path, run.name):
+        assert lora_nb.attach(meant).name == run.name
+        with pytest.raises(LoraError, match=f"^{run.name} is completed: there is no worker"):
+            lora_nb.stop(meant)
+        with pytest.raises(LoraError, match=f"^{run.name} is completed: all of its 10 steps"):
+            lora_nb.train(resume=meant)
+
+
+def test_a_rate_may_be_any_number_and_nothing_else(runs_root: Path) -> None:
+    run = Run(made(runs_root, started()))
+    held = lock.take(run.folder.lock_path)
+    assert held is not None
+    run.set_learning_rate(np.float32(0.5))  # type: ignore[arg-type]
+    (request,) = Inbox(run.folder.control_path).take()
+    assert request == Request("learning_rate", {"value": 0.5})
+    with pytest.raises(LoraError) as caught:
+        run.set_learning_rate("fast")  # type: ignore[arg-type]
+    os.close(held)
+    assert str(caught.value) == "learning_rate: 'fast' is no number."
 
 
 def test_the_package_offers_its_names_and_no_others() -> None:

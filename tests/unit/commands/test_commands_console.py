@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from lora_nb import __version__
 from lora_nb.commands.table import COMMANDS
 from lora_nb.console import main
 from lora_nb.runs.adapters import ADAPTER_WEIGHTS
-from tests.tiny import options_for, program
+from tests.tiny import options_for, program, python
 from tests.unit.runs.kit import ended, made, started
 
 Capture = pytest.CaptureFixture[str]
@@ -24,8 +25,12 @@ def test_version_and_help(capsys: Capture) -> None:
     shown = capsys.readouterr().out
     for name, command in COMMANDS.items():
         assert name in shown
-        assert command.purpose in shown
+        assert command.purpose.replace("%lora_", "lora-nb ") in shown
+    assert "%lora_" not in shown
     assert main([]) == 2
+    assert capsys.readouterr().out == shown
+    assert main(["help", "set"]) == 0
+    assert capsys.readouterr().out.startswith("lora-nb set [flags] [RUN]\n")
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -35,6 +40,8 @@ def test_help_of_a_command_shows_every_flag(name: str, capsys: Capture) -> None:
     assert shown.startswith(f"lora-nb {name}")
     for flag in COMMANDS[name].flags:
         assert all(each in shown for each in flag.names)
+    # A terminal has commands, and only a notebook cells.
+    assert not re.search(r"(?<!%)%lora_", shown)
 
 
 def test_an_unknown_command(capsys: Capture) -> None:
@@ -50,7 +57,9 @@ def test_problems_are_told_on_stderr(capsys: Capture, runs_root: Path) -> None:
     assert told.err == "lora-nb: --iters: 'none' is not a whole number.\n"
     assert told.out == ""
     assert main(["attach"]) == 1
-    assert "No runs in" in capsys.readouterr().err
+    told_of = capsys.readouterr().err
+    assert told_of.startswith("lora-nb: No runs in ")
+    assert told_of.endswith(" yet. lora-nb train starts one.\n")
 
 
 def test_tables_and_runs_are_printed(capsys: Capture, runs_root: Path) -> None:
@@ -59,6 +68,8 @@ def test_tables_and_runs_are_printed(capsys: Capture, runs_root: Path) -> None:
     run = made(runs_root, started(), ended("completed"))
     assert main(["runs"]) == 0
     assert run.name in capsys.readouterr().out
+    assert main(["runs", "--status", "failed"]) == 0
+    assert capsys.readouterr().out == "No run fits.\n"
     assert main(["attach", run.name]) == 0
     assert run.name in capsys.readouterr().out
 
@@ -69,6 +80,19 @@ def test_an_interrupt_has_its_own_status(monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr("lora_nb.commands.table.call", interrupted)
     assert main(["runs"]) == 130
+
+
+@pytest.mark.parametrize("words", ["print('one', flush=True)", "print('one')"])
+def test_a_reader_that_wants_no_more_is_no_error(words: str) -> None:
+    code = (
+        "import os, sys; from lora_nb import console\n"
+        "from lora_nb.commands import table\n"
+        "reader, writer = os.pipe(); os.dup2(writer, 1); os.close(reader); os.close(writer)\n"
+        f"table.call = lambda *_: {words}\n"
+        "sys.exit(console.main(['runs']))"
+    )
+    done = python(code)
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 def test_a_training_as_a_program(home: Path, tmp_path: Path, runs_root: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -116,6 +117,20 @@ def test_going_on_from_a_run(home: Path, finished: Path, tmp_path: Path, runs_ro
     cold = api.Run(first).metrics["valid_loss"]
     assert run.metrics["valid_loss"][0] == pytest.approx(cold[6], abs=1e-4)
     assert abs(cold[0] - cold[6]) > 0.01
+
+
+def test_a_resumed_run_no_longer_needs_the_weights_it_began_with(
+    home: Path, finished: Path, tmp_path: Path
+) -> None:
+    begun = tmp_path / "begun"
+    adapter = RunFolder(finished).adapter_path
+    assert adapter is not None
+    shutil.copytree(adapter, begun)
+    options = options_for(home, iters=1, adapter_path=str(tmp_path / "adapters"))
+    run = lora_nb.train(**options, resume_adapter_file=str(begun))
+    shutil.rmtree(begun)
+    again = lora_nb.train(resume=run.name, iters=2)
+    assert (again.status, again.folder.checkpoints[-1].step) == ("completed", 2)
 
 
 def test_generating_with_base_and_adapter_side_by_side(

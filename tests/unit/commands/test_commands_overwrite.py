@@ -14,6 +14,8 @@ import lora_nb
 from lora_nb.errors import LoraError
 from lora_nb.runs import store
 from lora_nb.runs.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS
+from lora_nb.runs.events import Notice
+from tests.tiny import until
 
 
 @pytest.fixture
@@ -75,10 +77,47 @@ def test_an_adapter_that_came_meanwhile_is_left_alone(
     assert run.folder.ended is not None
     assert re.fullmatch(
         rf"Step 1 is saved in .*0000001, but not published. adapter_path: .*adapters holds the "
-        rf"adapter of the run {other.name}. Give --overwrite to replace it, or .*",
+        rf"adapter of the run {other.name}. Give --overwrite to replace it, or another folder with "
+        rf"--adapter-path. `%lora_train --resume {run.name}` publishes it then.",
         run.folder.ended.message,
     )
     assert [checkpoint.step for checkpoint in run.checkpoints] == [1]
+
+    mine = tmp_path / "mine"
+    again = lora_nb.train(resume="late", adapter_path=str(mine))
+    assert again.status == "completed"
+    saved = run.checkpoints[0].path / ADAPTER_WEIGHTS
+    assert (mine / ADAPTER_WEIGHTS).read_bytes() == saved.read_bytes()
+    assert lora_nb.attach(other.name).status == "completed"
+
+
+def test_a_training_goes_on_while_its_adapter_has_no_place(
+    usual: dict[str, Any], tmp_path: Path
+) -> None:
+    run = lora_nb.train(**usual, iters=10**6, save_every=2, name="placeless", background=True)
+    place = tmp_path / "adapters"
+    until(lambda: run.checkpoints, "a checkpoint")
+    shutil.rmtree(place)
+    place.touch()
+    warned = until(lambda: _not_published(run), "a warning")[0]
+    assert re.fullmatch(
+        rf"Step \d+ is saved in .*, but not published. adapter_path: can't write to {place} \(File "
+        rf"exists\). Make room there, or give another folder with --adapter-path. The next save "
+        "tries it again.",
+        warned,
+    )
+    place.unlink()
+    until((place / ADAPTER_WEIGHTS).is_file, "the next save")
+    run.stop()
+    run.wait(60)
+    assert run.status == "stopped"
+    saved = run.checkpoints[-1].path / ADAPTER_WEIGHTS
+    assert (place / ADAPTER_WEIGHTS).read_bytes() == saved.read_bytes()
+
+
+def _not_published(run: lora_nb.Run) -> list[str]:
+    events = [record.event for record in run.records]
+    return [e.message for e in events if isinstance(e, Notice) and "not published" in e.message]
 
 
 def test_starting_from_an_adapter_of_another_base_is_refused(

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lora_nb.config import GenerateConfig, Parsed, TrainConfig, flags_of, load, parse_flags, usage
+from lora_nb.config import (
+    Flag,
+    GenerateConfig,
+    Parsed,
+    TrainConfig,
+    flags_of,
+    load,
+    parse_flags,
+    usage,
+    yaml_only,
+)
 from lora_nb.config import TestConfig as OptionsOfTest
 from lora_nb.config.flags import flag_table, looks_like_flag
 from lora_nb.errors import LoraError
@@ -50,7 +61,7 @@ def test_all_wrong_flags_are_told_at_once() -> None:
         "  - --lerning-rate is not a flag here. Did you mean '--learning-rate'?",
         "  - --mask-prompt takes no value (got 'yes').",
         "  - --xyz is not a flag here.",
-        "  - --iters needs a value: --iters ITERS.",
+        "  - --iters needs a value: --iters N.",
         "  - --model needs a value: --model MODEL.",
     ]
 
@@ -74,7 +85,32 @@ def test_every_flag_stands_once_in_the_help_with_its_default_and_choices(kind: t
 def test_the_help_says_the_defaults() -> None:
     text = usage("prog", "", flags_of(TrainConfig))
     assert "Rows in a batch. Default: 4." in text
-    assert "--rank RANK" in text.replace("--rank, ", "")
+    assert "  --rank N\n" in text
+    assert "  --learning-rate X\n" in text
+    assert "  --adapter-path PATH\n" in text
+    # Nought is a default like others, and so is a switch that is on.
+    assert "Seed of everything random in the run. Default: 0." in text
+    assert "Dropout on the adapter's input, 0 to below 1. Default: 0." in text
+    assert "On by default." in text.partition("  --train\n")[2].splitlines()[0]
+    assert "Default" not in text.partition("  --test\n")[2].splitlines()[0]
+
+
+def test_the_help_fits_a_terminal_and_breaks_nothing_that_is_copied() -> None:
+    flags = (*flags_of(TrainConfig), Flag(("x",), ("--x",), f"Give {'y' * 120} to it."))
+    lines = usage("prog", "What it does. " * 20 + "\n\nMore.", flags).splitlines()
+    assert [line for line in lines if len(line) > 88] == [f"      {'y' * 120}"]
+    assert "More." in lines
+    assert not [line for line in lines if line.endswith("Default:")]
+    assert lines[-1] == "What a YAML file has turned on, --no-... turns off, e.g. --no-overwrite."
+
+
+def test_the_help_names_options_without_a_flag() -> None:
+    text = usage("prog", "", flags_of(TrainConfig), yaml=yaml_only(TrainConfig))
+    told = text.partition("In YAML, or as an argument in Python:\n")[2]
+    keys = [line.strip() for line in told.splitlines() if re.match(r"  \S", line)]
+    assert keys == ["hf_dataset", "optimizer_config", "lr_schedule"]
+    assert "{name: cosine_decay, arguments: [1e-5, 1000]," in told
+    assert "In YAML" not in usage("prog", "", flags_of(TrainConfig))
 
 
 @pytest.mark.parametrize(

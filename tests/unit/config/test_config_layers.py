@@ -8,7 +8,7 @@ import pytest
 
 from lora_nb.config import GenerateConfig, LrSchedule, TrainConfig, load
 from lora_nb.config import TestConfig as OptionsOfTest
-from lora_nb.config.rules import scale_of, train_on_of
+from lora_nb.config.derived import scale_of, train_on_of
 from lora_nb.config.yaml_io import read_yaml_file
 from lora_nb.demo import DEFAULTS_PATH
 from lora_nb.errors import LoraError

@@ -8,7 +8,7 @@ import pytest
 
 from lora_nb.config import ConvertConfig, FuseConfig, UploadConfig, as_yaml, load, parse_flags
 from lora_nb.config.flags import flags_of
-from lora_nb.config.rules import is_repository
+from lora_nb.config.rules_shipping import is_repository
 from lora_nb.errors import LoraError
 
 

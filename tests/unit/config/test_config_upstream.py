@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from lora_nb.config import GenerateConfig, LrSchedule, TrainConfig, flags_of, load, parse_flags
+from lora_nb.config.derived import DEFAULT_ITERS, DEFAULT_LAYERS, DEFAULT_SCALE, bytes_of, scale_of
 from lora_nb.config.fields import specs_of
 from lora_nb.config.flags import flag_table
-from lora_nb.config.rules import DEFAULT_ITERS, DEFAULT_LAYERS, DEFAULT_SCALE, bytes_of, scale_of
 from tests.unit.config.conftest import Upstream
 
 EXAMPLE = """

@@ -11,7 +11,8 @@ from lora_nb.display import LiveView, mimebundle
 from lora_nb.display.listing import listing_text
 from lora_nb.display.progress import progress_line
 from lora_nb.display.screen import LineScreen, TtyScreen
-from lora_nb.runs.events import Ended, Event, Progress, Uploaded, UploadListed
+from lora_nb.runs.events import Ended, Event, Progress
+from lora_nb.runs.export_events import Uploaded, UploadListed
 from tests import html_check
 from tests.unit.display.made import FakeKernel, View, numbered, started
 

@@ -70,7 +70,7 @@ def test_a_completed_test_run() -> None:
     tested = OnTestRows(loss=0.5, perplexity=1.649, rows=9, tokens=99, seconds=2)
     done = Ended(status="completed", message="", seconds=3)
     assert line(started("test"), tested, done) == (
-        "completed: in 0:03 · test 0.500 (perplexity 1.649)"
+        "completed in 0:03 · test 0.500 (perplexity 1.649)"
     )
 
 
@@ -99,8 +99,8 @@ def test_stopped_does_not_say_things_twice() -> None:
 def test_crashed_explains_itself() -> None:
     told = line(train(120, 0.4), saved(100), status="crashed", run_path="runs/a")
     assert told == (
-        "crashed at step 120/300: the worker ended without a word (killed, or out of memory);"
-        " see runs/a/worker.log · train 0.400 · last checkpoint at step 100"
+        "crashed at step 120/300: the worker ended without a word; see runs/a/worker.log"
+        " · train 0.400 · last checkpoint at step 100"
     )
     assert "worker.log in the run's folder" in line(status="crashed")
 

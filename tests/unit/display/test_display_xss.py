@@ -17,8 +17,9 @@ from lora_nb.display.mask_view import MaskView
 from lora_nb.display.record import mimebundle
 from lora_nb.display.tables import RunSummary, html_table, runs_frame
 from lora_nb.display.visible import visible_html
-from lora_nb.environment_report import Check, Report
-from lora_nb.runs.events import Ended, Event, ModelReady, ModelSaved, Notice, Sample
+from lora_nb.environment_report.report import Check, Report
+from lora_nb.runs.events import Ended, Event, ModelReady, Notice, Sample
+from lora_nb.runs.export_events import ModelSaved
 from tests.html_check import Page, read
 from tests.unit.display.made import View, data, ended, model, numbered, started, train, valid
 

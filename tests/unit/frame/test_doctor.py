@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from lora_nb import environment_report
-from lora_nb.environment_report import Check, Report, environment
+from lora_nb.environment_report import backend, packages
+from lora_nb.environment_report.look import environment
+from lora_nb.environment_report.report import Check, Report
 from lora_nb.runs import blas, compiler
 
 REPORT = Report(
@@ -29,8 +30,8 @@ def no_hub_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def probed(monkeypatch: pytest.MonkeyPatch, **found: object) -> None:
-    monkeypatch.setattr(environment_report, "_probe", lambda python: found)
-    monkeypatch.setattr(environment_report, "_cuda_extra", lambda: "")
+    monkeypatch.setattr(backend, "_probe", lambda python: found)
+    monkeypatch.setattr(backend, "_cuda_extra", lambda: "")
 
 
 def test_it_finds_what_is_there() -> None:
@@ -45,7 +46,7 @@ def test_it_finds_what_is_there() -> None:
 
 def test_mlx_stays_out_of_this_process() -> None:
     code = (
-        "import sys; from lora_nb.environment_report import environment; str(environment())\n"
+        "import sys; from lora_nb.environment_report.look import environment; str(environment())\n"
         "print([m for m in ('mlx', 'mlx_lm', 'transformers') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -112,14 +113,14 @@ def test_a_package_outside_the_tested_range_is_told(monkeypatch: pytest.MonkeyPa
 
 
 def test_mlx_that_does_not_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(environment_report, "_cuda_extra", lambda: "")
+    monkeypatch.setattr(backend, "_cuda_extra", lambda: "")
     monkeypatch.setattr(sys, "platform", "linux")
     (tmp_path / "mlx").mkdir()
     (tmp_path / "mlx" / "core.py").write_text("raise ImportError('libmlx.so: not found')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    environment_report._probe.cache_clear()
+    backend._probe.cache_clear()
     check = environment()["backend"]
-    environment_report._probe.cache_clear()
+    backend._probe.cache_clear()
     assert check.value == "MLX does not start: ImportError: libmlx.so: not found"
     assert check.remedy == "pip install 'lora-nb[cpu]'"
 
@@ -167,6 +168,6 @@ def test_a_check_that_goes_wrong_is_a_line(monkeypatch: pytest.MonkeyPatch) -> N
     def broken() -> None:
         raise RuntimeError("no /proc here")
 
-    monkeypatch.setattr(environment_report, "_wanted", broken)
+    monkeypatch.setattr(packages, "_wanted", broken)
     check = environment()["packages"]
     assert (check.ok, check.value) == (False, "could not be found out: no /proc here")

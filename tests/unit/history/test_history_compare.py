@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,8 @@ from lora_nb.config import TestConfig as OptionsOfTest
 from lora_nb.display.overlay import overlay_alt, overlay_curves, overlay_of
 from lora_nb.display.state import RunState, state_of
 from lora_nb.history.differences import Differences, labels
-from lora_nb.runs import launch
-from lora_nb.runs.events import Event
+from lora_nb.runs import launch, lock
+from lora_nb.runs.events import Ended, Event, Resumed, Resuming
 from lora_nb.runs.folder import RunFolder
 from tests.html_check import read
 from tests.unit.commands.conftest import Shell
@@ -49,12 +50,17 @@ def test_only_options_that_differ_are_shown(shell: Shell, runs_root: Path) -> No
 
 
 def test_runs_of_different_verbs_can_be_compared(runs_root: Path) -> None:
-    drawn(runs_root, 0.5, name="first")
-    launch.create(OptionsOfTest(model="m", data="d", name="tested"), runs_root)
+    drawn(runs_root, 0.5, name="first", iters=7, lora_parameters={"rank": 4})
+    launch.create(OptionsOfTest(model="m", data="d", name="tested", batch_size=2), runs_root)
     frame = lora_nb.diff("first", "tested").frame
-    rows = dict(zip(frame.index, frame.to_numpy().tolist(), strict=True))
-    assert rows["verb"] == ["train", "test"]
-    assert rows["iters"] == [None, "\N{EN DASH}"]
+    # Of what only one of them knows, no more than what was chosen.
+    assert dict(zip(frame.index, frame.to_numpy().tolist(), strict=True)) == {
+        "batch_size": [4, 2],
+        "lora_parameters.rank": [4, "\N{EN DASH}"],
+        "iters": [7, "\N{EN DASH}"],
+        "adapter_path": ["adapters", None],
+        "verb": ["train", "test"],
+    }
 
 
 @pytest.mark.parametrize(
@@ -171,6 +177,58 @@ def test_a_run_without_losses_keeps_its_place() -> None:
 
 
 def test_names_of_runs_are_completed(shell: Shell, runs_root: Path) -> None:
-    run = drawn(runs_root, 0.5)
-    for verb in ("plot", "diff", "note", "delete", "sweep --resume"):
-        assert run.name in shell.completions(f"%lora_{verb} 20")
+    run, other = drawn(runs_root, 0.5, name="singers"), drawn(runs_root, 0.5, name="songs")
+    verbs = ("plot", "diff latest", "note", "delete", "runs", "sweep --resume", "train --resume",
+             "fuse --adapter-path", "attach", "sample --run", "compare base")  # fmt: skip
+    for verb in verbs:
+        assert {run.name, other.name} <= set(shell.completions(f"%lora_{verb} 20")), verb
+        # From any part of it: few know the date.
+        assert shell.completions(f"%lora_{verb} inger") == [run.name], verb
+    assert shell.completions("%lora_train --resume=song") == [f"--resume={other.name}"]
+    assert shell.completions("%lora_attach lat") == ["latest"]
+
+
+def test_runs_themselves_are_names_as_well(runs_root: Path) -> None:
+    runs = [lora_nb.attach(str(drawn(runs_root, low).path)) for low in (0.5, 0.4)]
+    assert list(lora_nb.plot(*runs).runs.values()) == [run.name for run in runs]
+    assert list(lora_nb.diff(runs[0], runs[1].path).runs) == [run.name for run in runs]
+    assert [each.run.name for each in lora_nb.delete(runs[0]).doomed] == [runs[0].name]
+
+
+def test_a_run_that_has_failed_is_not_ringed(runs_root: Path) -> None:
+    bad = numbered([began(), valid(0, 2.0), valid(4, 0.1), Ended(status="failed", message="No.")])
+    states = {"good": state_of(finished()), "bad": state_of(bad)}
+    best = states["good"].best
+    assert best is not None
+    assert overlay_alt(states).endswith(f" is {best.loss:.3f}, of good.")
+    (ring,) = (line for line in overlay_of(states).axes[0].lines if len(line.get_xdata()) == 1)  # type: ignore[arg-type]
+    assert list(ring.get_ydata()) == [best.loss]  # type: ignore[arg-type]
+
+
+def test_the_latest_is_a_sweep_while_it_goes_on(runs_root: Path) -> None:
+    told: list[Event] = [began(), valid(0, 2.0), over(4)]
+    sweep = made_sweep(runs_root, told, told, events=[began("sweep")], name="a")
+    held = lock.take(sweep.lock_path)
+    assert held is not None
+    assert len(lora_nb.plot().runs) == 2
+    os.close(held)
+    assert len(lora_nb.plot().runs) == 1
+
+
+def test_a_resumed_run_is_drawn_without_its_void_steps(runs_root: Path) -> None:
+    run = made(
+        runs_root, began(), valid(0, 2.0), train(2, 1.0, 8), train(4, 9.0, 8), valid(4, 0.1),
+        Resuming(changes=""), began(), Resumed(step=2, reported=2), train(4, 0.9, 8),
+        valid(4, 0.7), train(8, 0.6, 8), over(8), name="went-on",
+    )  # fmt: skip
+    drawn(runs_root, 0.5, name="short")
+    found = lora_nb.plot("went-on", "short")
+    rows = [line.split() for line in repr(found).splitlines()]
+    assert rows[1][1:] == ["8", "0.600", "0.700", "at", "4"]
+    assert rows[2][1:] == ["4", "1.000", "0.500", "at", "4"]
+    assert found.figure.axes[0].get_xlim()[1] == pytest.approx(8 * 1.01)
+    told = [list(line.get_ydata()) for line in found.figure.axes[0].lines]  # type: ignore[arg-type]
+    assert [1.0, 0.9, 0.6] in told
+    results = lora_nb.diff("went-on", "short").results
+    assert list(results.loc["best_valid"]) == [0.7, 0.5]
+    assert run.status == "completed"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -37,6 +38,7 @@ def names(frame: pd.DataFrame) -> list[str]:
         ("", "c b a"),
         ("singers", "b a"),
         ("songs a-sing", "c a"),
+        ("latest", "c"),
         ("--sort best_valid", "b a c"),
         ("--sort best_valid --reverse", "a b c"),
         ("--sort steps --limit 2", "a c"),
@@ -74,7 +76,7 @@ def test_wrong_filters(line: str, words: str, shell: Shell) -> None:
 
 def test_a_near_column_is_proposed(shell: Shell) -> None:
     problem = shell.error("%lora_runs --sort valid_los")
-    assert str(problem).endswith("tags, note. Did you mean 'valid_loss'?")
+    assert str(problem).endswith("tags, note, duration. Did you mean 'valid_loss'?")
 
 
 def test_the_narrow_table_has_what_a_page_has_room_for(runs: None, shell: Shell) -> None:
@@ -119,3 +121,37 @@ def test_the_choices_are_those_that_there_are(shell: Shell) -> None:
     assert "damaged" in STATUSES
     assert shell.completions("%lora_runs --status cra") == ["crashed"]
     assert shell.completions("%lora_runs --sort best") == ["best_valid"]
+
+
+def test_what_has_no_value_comes_last_texts_too(runs: None, shell: Shell) -> None:
+    assert names(shell.value("%lora_runs --sort note")) == ["b", "c", "a"]
+    lora_nb.attach("a-singers").note(tag="first")
+    assert names(shell.value("%lora_runs --sort tags")) == ["a", "b", "c"]
+    assert names(shell.value("%lora_runs --sort tags --reverse")) == ["b", "a", "c"]
+
+
+def test_the_columns_of_the_narrow_table_can_be_sorted_by(runs_root: Path, shell: Shell) -> None:
+    from lora_nb.runs.events import Ended
+
+    for name, seconds in (("a-x", 9.0), ("b-x", 80.0), ("c-x", 700.0)):
+        made(runs_root, started(), Ended(status="completed", message="", seconds=seconds),
+             name=name)  # fmt: skip
+    frame = shell.value("%lora_runs --sort duration")
+    assert names(frame) == ["a", "b", "c"]
+    assert frame["duration"].tolist() == ["0:09", "1:20", "11:40"]
+    for column in frame.columns:
+        assert len(shell.value(f"%lora_runs --sort {column}")) == 3
+
+
+@pytest.mark.parametrize("limit", ["3", 2.5])
+def test_wrong_limits_from_python(limit: Any, runs_root: Path) -> None:
+    with pytest.raises(LoraError, match=rf"^--limit: {limit!r} is not a whole number\.$"):
+        lora_nb.list_runs(limit=limit)
+
+
+def test_a_near_name_is_proposed_without_its_date(runs: None) -> None:
+    with pytest.raises(LoraError) as problem:
+        lora_nb.attach("a-singer5")
+    assert str(problem.value) == (
+        "No run is called 'a-singer5'. Did you mean 'a-singers'? %lora_runs lists them."
+    )

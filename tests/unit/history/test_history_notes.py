@@ -93,3 +93,24 @@ def test_a_link_in_place_of_the_file_is_replaced(runs_root: Path, tmp_path: Path
     annotate(run, "mine")
     assert other.read_text() == '{"notes": [], "tags": []}'
     assert read_notes(run).latest == "mine"
+
+
+def test_tags_in_a_text_are_words_and_no_letters(runs_root: Path) -> None:
+    run = lora_nb.Run(made(runs_root, started()))
+    assert run.note(tag="good, small").tags == ("good", "small")
+    assert run.note(untag="good").tags == ("small",)
+
+
+def test_odd_texts_are_kept_and_shown_harmlessly(
+    shell: Shell, runs_root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = made(runs_root, started(), ended("completed"))
+    annotate(run, "half \ud800 of it")
+    assert read_notes(run).latest == "half ? of it"
+    annotate(run, "\x1b[31mred <b>\nand more")
+    assert read_notes(run).latest == "\x1b[31mred <b>\nand more"
+    shell.run("%lora_note latest")
+    assert capsys.readouterr().out.endswith("\n  \ufffd[31mred <b> and more\n")
+    frame = shell.value("%lora_runs")
+    assert frame["note"].tolist() == ["\ufffd[31mred <b> and more"]
+    assert "<b>" not in frame.to_html()

@@ -57,7 +57,7 @@ def test_a_trial_that_has_failed_is_never_the_best(runs_root: Path) -> None:
     bad = [BAD[0], valid(0, 0.1), BAD[1]]
     sweep = made_sweep(runs_root, bad, GOOD, events=DONE)
     found = api.Sweep(sweep)
-    assert found.leaderboard["status"].tolist() == ["failed", "completed"]
+    assert found.leaderboard["status"].tolist() == ["completed", "failed"]
     assert lora_nb.list_runs(verb="sweep")["best_valid"].tolist() == [0.5]
     assert found.best is not None
     assert found.best.status == "completed"
@@ -107,7 +107,7 @@ def test_the_live_picture_has_one_text_and_a_line_with_the_trial_and_step(
     state = RunState()
     state.feed(Progress(stage="trial 2/2", done=0, total=0))
     screen.draw(Frame(state, "the sweep's own line"))
-    screen.draw(Frame(state, "completed: in 0:09", last=True))
+    screen.draw(Frame(state, "completed in 0:09", last=True))
     assert screen.interval >= 1.0
     texts = [bundle["text/plain"] for bundle in (*kernel.shown, *kernel.updates)]
     assert texts == [PLACEHOLDER, PLACEHOLDER]
@@ -116,7 +116,7 @@ def test_the_live_picture_has_one_text_and_a_line_with_the_trial_and_step(
         "trial 2/2 \N{MIDDLE DOT} step 2/4 \N{MIDDLE DOT} train 1.000 \N{MIDDLE DOT} best 0.500: "
         "learning_rate 0.0001, rank 4 | Losses of 2 runs over steps;"
     )
-    assert last.startswith("completed: in 0:09 \N{MIDDLE DOT} best 0.500: learning_rate 0.0001, ra")
+    assert last.startswith("completed in 0:09 \N{MIDDLE DOT} best 0.500: learning_rate 0.0001, ra")
     sizes = {each["image/png"]["height"] for each in kernel.metadata}
     assert len(sizes) == 1
 
@@ -130,7 +130,7 @@ def test_in_the_background_the_last_picture_is_of_the_end(
     until(lambda: kernel.updates, "the last picture", 20)
     assert {bundle["text/plain"] for bundle in (*kernel.shown, *kernel.updates)} == {PLACEHOLDER}
     last = str(kernel.metadata[-1]["image/png"]["alt"])
-    assert last.startswith("completed: in 0:09 \N{MIDDLE DOT} best 0.500: learning_rate 0.001, ran")
+    assert last.startswith("completed in 0:09 \N{MIDDLE DOT} best 0.500: learning_rate 0.001, ran")
 
 
 def test_the_adapter_of_a_sweep_is_that_of_its_best_trial(runs_root: Path) -> None:

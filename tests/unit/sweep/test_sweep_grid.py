@@ -6,13 +6,17 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import lora_nb
 from lora_nb import api
-from lora_nb.config import SweepConfig, as_yaml, load
+from lora_nb.config import SweepConfig, TrainConfig, as_yaml, load
 from lora_nb.config.grid import MOST, trials_of
+from lora_nb.config.several import in_a_list, spread
 from lora_nb.errors import LoraError
+from lora_nb.runs import launch
+from lora_nb.runs.sweep_state import in_words, keep_runs, sweep_state
 from tests.unit.commands.conftest import Shell
 
 Configs = list[tuple[Any, bool]]
@@ -101,7 +105,13 @@ def test_a_config_comes_back_from_its_yaml(tmp_path: Path) -> None:
             "--early-stop 2 --val-batches 0,1",
             "--early-stop: needs validations, but val_batches is 0 (with val_batches 0).",
         ),
-        ("--rank 4", "sweep: gives nothing to try. Give an option several values: --learning"),
+        ("--rank 4", "sweep: no option has several values. Give one some: --learning-rate 1e-5,1e"),
+        ("--iters 10,20 --epochs 1", "epochs: given beside iters. Give one of the two."),
+        ("--alpha 8,16 --scale 3", "scale: given beside alpha. Give one of the two."),
+        (
+            "--mask-prompt true,false",
+            "'true,false' is no flag. Options are written --like-this VALUE, switches --like-th",
+        ),
         (f"--seed {','.join(map(str, range(MOST + 1)))}", f"sweep: has {MOST + 1} combinations"),
         ("--iters no --rank 1,y", "2 problems:\n  - --iters: 'no' is not a whole number.\n  - --r"),
         ("fast", "'fast' is no flag."),
@@ -145,3 +155,48 @@ def test_a_training_takes_no_sweep(shell: Shell, started: Configs) -> None:
     problem = shell.error("%%lora_train --model m\nsweep: {rank: [4]}\n")
     assert str(problem).startswith("cell, line 1: sweep: not an option.")
     assert started == []
+
+
+def test_nested_options_and_lists_are_tried_as_they_are_written(
+    tmp_path: Path, runs_root: Path
+) -> None:
+    text = (
+        "model: m\ndata: d\nlora_parameters: {dropout: 0.1}\nsweep:\n"
+        "  lora_parameters: [{rank: 4, scale: '2.0'}, {rank: 8, alpha: 16}]\n"
+        "  grad_checkpoint: [true, false]\n  max_grad_norm: [null, 1]\n"
+        "  optimizer_config: [{adam: {betas: [0.9, 0.95]}}]\n"
+    )
+    config = load(SweepConfig, cell=text)
+    trials = trials_of(config)
+    assert [trial.config.lora_parameters.rank for trial in trials] == [4] * 4 + [8] * 4
+    shapes = [trials[0].config.lora_parameters, trials[-1].config.lora_parameters]
+    assert [(each.scale, each.alpha, each.dropout) for each in shapes] == [
+        (2.0, None, 0.1), (None, 16.0, 0.1),
+    ]  # fmt: skip
+    assert in_words(trials[0].values) == (
+        "lora_parameters {rank: 4, scale: 2}, grad_checkpoint true, max_grad_norm none, "
+        "optimizer_config {adam: {betas: [0.9, 0.95]}}"
+    )
+    assert trials[0].name == "lora_parameters-rank-4-scale-2-grad_checkpoint-T"
+    # The worker writes them down.
+    sweep = launch.create(config, runs_root)
+    run = launch.create(trials[0].config, runs_root)
+    keep_runs(sweep, sweep_state(sweep), trials[0], run)
+    assert sweep_state(sweep).trials[0].run == run
+    assert load(SweepConfig, file=sweep.config_path) == config
+
+
+def test_arrays_and_ranges_are_several_values() -> None:
+    given = {"iters": range(4, 6), "learning_rate": np.array([1e-5, 1e-4])}
+    values = spread({"model": "m", **given, "seed": np.arange(2)}, in_a_list)
+    assert values["sweep"] == {"iters": [4, 5], "learning_rate": [1e-5, 1e-4], "seed": [0, 1]}
+    assert {type(each) for each in values["sweep"]["seed"]} == {int}
+
+
+def test_a_nested_option_at_the_top_is_told_its_place() -> None:
+    with pytest.raises(LoraError) as problem:
+        load(TrainConfig, cell="model: m\nrank: 16\nrnk: 1")
+    assert str(problem.value).splitlines()[1:] == [
+        "  - cell, line 2: rank: belongs below lora_parameters, as lora_parameters: {rank: ...}.",
+        "  - cell, line 3: rnk: not an option.",
+    ]

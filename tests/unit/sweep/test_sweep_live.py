@@ -88,7 +88,7 @@ def test_a_sweep_in_a_cell_with_a_trial_that_fails(
     assert board["status"].tolist() == ["completed", "failed"]
     assert board["best_valid"].notna().tolist()[0]
     assert "trial 1/2" in shown.out
-    assert "\ncompleted: in " in shown.out
+    assert "\ncompleted in " in shown.out
     assert "warning: Trial 1 (learning_rate 1e+30) failed: " in shown.err
     assert "Traceback" not in shown.out + shown.err
     ended = found.folder.ended
