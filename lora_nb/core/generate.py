@@ -13,7 +13,7 @@ from mlx_lm.sample_utils import make_sampler
 from mlx_lm.tokenizer_utils import TokenizerWrapper
 
 from lora_nb.config import GenerateConfig
-from lora_nb.data.templates import Template
+from lora_nb.data.templates import CHATML, Template
 from lora_nb.errors import NO_PROMPT, LoraError
 
 __all__ = ["Answer", "generate", "prompt_tokens"]
@@ -69,7 +69,7 @@ def generate(
     if config.seed is not None:
         mx.random.seed(config.seed)
     # A tokenizer without this token spells it out, and its model learns to do so.
-    end = _CHATML_END if template.origin == "chatml" and not config.ignore_chat_template else ""
+    end = _CHATML_END if template.text == CHATML and not config.ignore_chat_template else ""
     text = _Until(end)
     for response in stream_generate(
         model,

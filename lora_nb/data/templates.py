@@ -150,7 +150,7 @@ def resolve_template(tokenizer: Tokenizer, path: str | None) -> Template:
     """The template of a file if one is named, else the model's, else ChatML.
 
     Adapters that were trained with our ChatML, and models that they were fused into, have it as
-    their own; it stays ChatML. With it the row also gets the end-of-sequence token, unless
+    their own; it stays ChatML. With ChatML a row also gets the end-of-sequence token, unless
     `<|im_end|>` already is one.
     Raises LoraError for a file that cannot be read or is not a template.
     """
@@ -158,21 +158,22 @@ def resolve_template(tokenizer: Tokenizer, path: str | None) -> Template:
         text = _from_file(path)
         _compile(text, path)
         if text.strip() == CHATML:
-            return _chatml(tokenizer)
+            return _chatml(tokenizer, "file", path)
         return _tried(Template(text, "file", path=path), tokenizer)
     if tokenizer.chat_template is not None or getattr(tokenizer, "has_chat_template", False):
         own = tokenizer.chat_template
         if isinstance(own, str) and own.strip() == CHATML:
-            return _chatml(tokenizer)
+            return _chatml(tokenizer, "model")
         return _tried(Template(own if isinstance(own, str) else None, "model"), tokenizer)
-    return _chatml(tokenizer)
+    return _chatml(tokenizer, "chatml")
 
 
-def _chatml(tokenizer: Tokenizer) -> Template:
+def _chatml(tokenizer: Tokenizer, origin: Origin, path: str | None = None) -> Template:
     ends = eos_ids(tokenizer)
     eos = tokenizer.eos_token_id
     taught = id_of(tokenizer, _END) in ends
-    return Template(CHATML, "chatml", ending=() if taught or eos is None else (int(eos),))
+    ending = () if taught or eos is None else (int(eos),)
+    return Template(CHATML, origin, ending, path)
 
 
 def _from_file(path: str) -> str:

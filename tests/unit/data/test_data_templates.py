@@ -52,6 +52,20 @@ def test_with_chatml_no_second_eos_where_im_end_is_one() -> None:
     assert (template.origin, template.ending) == ("chatml", ())
 
 
+def test_chatml_stays_chatml_where_it_has_been_written_down(
+    tokenizers: dict[str, Any], tmp_path: Path
+) -> None:
+    wanted = resolve_template(tokenizers["none"], None)
+    path = tmp_path / "chat_template.jinja"
+    path.write_text(CHATML + "\n")
+    carried = resolve_template(tokenizers["none"], str(path))
+    fused = resolve_template(byte_tokenizer(CHATML, eos_token="<|endoftext|>"), None)
+    assert (carried.origin, fused.origin) == ("file", "model")
+    assert wanted.ending != ()
+    for each in (carried, fused):
+        assert (each.text, each.ending) == (wanted.text, wanted.ending)
+
+
 def test_chatml_without_any_eos() -> None:
     tokenizer = byte_tokenizer(None, eos_token="")
     assert resolve_template(tokenizer, None).ending == ()
