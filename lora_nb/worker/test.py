@@ -15,6 +15,7 @@ from lora_nb.runs.adapters import find_adapter, template_of
 from lora_nb.runs.events import Ended, Progress, TestLoss
 from lora_nb.worker.model import load_for
 from lora_nb.worker.prepare import make_ready
+from lora_nb.worker.rows import check_base
 from lora_nb.worker.session import Session, StoppedEarlyError
 
 __all__ = ["evaluate_test", "test"]
@@ -29,6 +30,8 @@ def test(session: Session) -> Ended:
     if adapter is not None and config.chat_template is None:
         config = dataclasses.replace(config, chat_template=template_of(adapter))
     ready = make_ready(session, config, ["test"])
+    if adapter is not None:
+        check_base(adapter, ready.model_path, config.model, session.warn)
 
     def fit_out(loaded: Loaded) -> None:
         if adapter is not None:

@@ -13,6 +13,7 @@ from mlx_lm.tokenizer_utils import load as load_tokenizer
 
 import lora_nb
 from lora_nb.config import CompareConfig, FuseConfig, TrainConfig, load
+from lora_nb.config import TestConfig as OptionsOfTest
 from lora_nb.data.templates import CHATML, resolve_template
 from lora_nb.export.hub_card import dressed
 from lora_nb.export.hub_files import pack
@@ -188,3 +189,15 @@ def test_a_link_stays_one(project: Path, elsewhere: Path) -> None:
         fused(adapter_path="two", save_path=name, overwrite=True)
     assert sorted(path.name for path in elsewhere.iterdir()) == ["far", "new", "there"]
     assert [path.name for path in (elsewhere / "far").iterdir() if path.name[0] == "."] == []
+
+
+def test_a_test_on_other_weights_is_told(project: Path, home: Path, elsewhere: Path) -> None:
+    options: dict[str, Any] = {"data": str(data_folder(home)), "test_batches": 1}
+    told = {
+        name: notices(
+            ran(OptionsOfTest(**options, model=str(model), adapter_path=str(project / "adapters")))
+        )
+        for name, model in (("same", model_folder(home)), ("other", model_folder(home, seed=1)))
+    }
+    assert [text for text in told["other"] if "on other weights than those of" in text]
+    assert told["same"] == []
