@@ -45,15 +45,19 @@ class _Part:
 
 @dataclass(frozen=True)
 class Layout:
-    """How arrays lie in one float32 vector. Without parts, trees pass through as they are."""
+    """How arrays lie in one float32 vector. Without parts, each stays by itself."""
 
     parts: tuple[_Part, ...] = ()
 
     def join(self, tree: Any) -> Any:
-        """The tree's arrays in one vector, as the tree's only array."""
-        if not self.parts:
-            return tree
+        """The tree's arrays in one vector, as the tree's only array.
+
+        Without parts the tree comes without its empty branches: blocks that are frozen have some,
+        until they are let go.
+        """
         arrays = flat(tree)
+        if not self.parts:
+            return tree_unflatten(list(arrays.items()))
         kinds = ([arrays[p.name] for p in self.parts if p.half is half] for half in (True, False))
         pieces = [
             mx.concatenate([array.reshape(-1) for array in kind]).astype(mx.float32)

@@ -6,6 +6,7 @@ import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -18,6 +19,7 @@ from lora_nb.core.batching import Split
 from lora_nb.core.forward import Forward
 from lora_nb.core.loop import Trainer
 from lora_nb.core.optimize import make_optimizer
+from lora_nb.core.step import Stepper
 from lora_nb.core.trainable import make_trainable
 from lora_nb.core.trees import value_of
 from lora_nb.core.trunk import Trunk, first_trained
@@ -90,6 +92,36 @@ def test_released_blocks_are_gone_and_the_rest_still_computes(model: Path) -> No
     assert freed > 0
     assert len(dict(net.named_modules())) < parameters
     assert value_of(forward.loss(net, forward.inputs(batch))) == before
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"optimizer": "muon"},
+        {"fine_tune_type": "full", "num_layers": 1, "optimizer": "muon"},
+        {"fine_tune_type": "full", "num_layers": 1, "optimizer": "adafactor"},
+    ],
+    ids=lambda options: "-".join(map(str, options.values())) or "joined",
+)
+def test_after_the_release_batches_of_new_shapes_train_too(
+    options: dict[str, Any], model: Path
+) -> None:
+    config = config_of(**options)
+    net = trainable(model, config)
+    split = named(split_of(LENGTHS, config), "train")
+    trunk = Trunk(net, first_trained(net), {"train": MemoryStore(split.prepared.lengths)})
+    stepper = Stepper(net, make_optimizer(config), seed=0, forward=Forward(net, trunk))
+    before = copied(net)
+    by_length = sorted(range(split.plan.per_epoch), key=lambda n: split.batch(n).tokens.shape[1])
+    shapes = [split.batch(number).tokens.shape for number in by_length]
+    assert shapes[0] != shapes[-1]
+    stepper(split.batch(by_length[0]), 1, update=False)
+    trunk.fill(split, by_length)
+    trunk.release()
+    result = stepper(split.batch(by_length[-1]), 2, update=True)
+    assert np.isfinite(value_of(result.loss))
+    assert distance(copied(net), before) > 0
 
 
 def test_where_training_begins(model: Path) -> None:
