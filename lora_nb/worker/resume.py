@@ -11,11 +11,18 @@ from lora_nb.core.checkpoint import settle
 from lora_nb.core.loop import Trainer, steps_of
 from lora_nb.core.resume import Saved, data_key, newest_whole, put_back
 from lora_nb.errors import LoraError
-from lora_nb.runs.events import LearningRateSet, Record, Resumed, Resuming, Started
+from lora_nb.runs.events import (
+    CheckpointSaved,
+    LearningRateSet,
+    Record,
+    Resumed,
+    Resuming,
+    Started,
+)
 from lora_nb.worker.prepare import Ready
 from lora_nb.worker.session import Session
 
-__all__ = ["Identity", "go_on", "saved_of"]
+__all__ = ["Identity", "go_on", "saved_event", "saved_of"]
 
 # What results may hang on to the last bit.
 _PARTS = ("mlx", "mlx-lm")
@@ -63,6 +70,11 @@ def _differ(then: Mapping[str, str], now: Mapping[str, str], split: str) -> bool
     return then.get(split) != now.get(split)
 
 
+def saved_event(step: int, *, best: bool) -> CheckpointSaved:
+    """What is told of the checkpoint of a step."""
+    return CheckpointSaved(step=step, path=f"checkpoints/{step:07d}", best=best)
+
+
 def saved_of(session: Session) -> Saved | None:
     """The checkpoint to go on from, damaged ones told of; None if there is none yet."""
     settle(session.run.checkpoints_path)
@@ -101,6 +113,9 @@ def go_on(session: Session, trainer: Trainer, saved: Saved | None) -> None:
     session.emit(Resumed(step=step, reported=trainer.meter.reported, keeps_rates=same_rate))
     if saved is not None:
         session.inform(f"Resumed from the checkpoint of step {step}.")
+        if step not in {each.step for each in session.run.checkpoints}:
+            # The worker before was killed between saving it and telling of it.
+            session.emit(saved_event(step, best=step == trainer.best.saved_step))
     if not same_rate:
         trainer.set_learning_rate(step, config.learning_rate)
         return

@@ -21,7 +21,7 @@ from lora_nb.worker.fit import check_fit
 from lora_nb.worker.model import load_for, make_tunable
 from lora_nb.worker.prepare import Ready, make_ready
 from lora_nb.worker.reporting import open_reporters
-from lora_nb.worker.resume import Identity, go_on, saved_of
+from lora_nb.worker.resume import Identity, go_on, saved_event, saved_of
 from lora_nb.worker.sampling import Sampler
 from lora_nb.worker.session import Session, StoppedEarlyError
 from lora_nb.worker.test import evaluate_test
@@ -68,7 +68,7 @@ def train(session: Session) -> Ended:
         state = trainer.as_state() | identity.as_state()
         state |= {"seed": config.seed, "learning_rate": config.learning_rate}
         stepper, best_step = trainer.stepper, trainer.best.saved_step
-        told = CheckpointSaved(step=step, path=f"checkpoints/{step:07d}", best=best)
+        told = saved_event(step, best=best)
         _keep(
             session,
             told,

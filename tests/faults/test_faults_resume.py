@@ -312,6 +312,24 @@ def test_killed_before_its_first_checkpoint_it_begins_anew_and_says_so(
     assert differences(whole.folder, run.folder) == []
 
 
+@pytest.mark.parametrize("step", [36, STEPS])
+def test_a_checkpoint_that_was_saved_but_not_told_of_is_told_of(
+    step: int, whole: Run, place: Path
+) -> None:
+    name = f"untold-{step}"
+    run = copy_of(whole, name, place)
+    cut_to_step(run, step)
+    lines = run.folder.events_path.read_bytes().splitlines(keepends=True)
+    run.folder.events_path.write_bytes(b"".join(lines[:-1]))
+    before = [each for each in whole.checkpoints if each.step <= step]
+    assert [each.step for each in run.checkpoints] == [each.step for each in before[:-1]]
+    assert lora_nb.train(resume=name, adapter_path=f"adapters-{name}").status == "completed"
+    assert [(each.step, each.best) for each in run.checkpoints] == [
+        (each.step, each.best) for each in whole.checkpoints
+    ]
+    assert differences(whole.folder, run.folder) == []
+
+
 def test_a_damaged_newest_checkpoint_is_told_of_and_the_one_before_used(
     whole: Run, place: Path
 ) -> None:
