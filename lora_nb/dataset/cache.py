@@ -7,14 +7,13 @@ import dataclasses
 import hashlib
 import json
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from lora_nb.config import DataConfig
 from lora_nb.data.measure import Measured
 from lora_nb.data.sources import Splits
-from lora_nb.runs.cache import cache_folder
+from lora_nb.runs.cache import age_of, cache_folder
 
 __all__ = ["Key", "find", "folder", "keep", "key_of", "model_folder", "tidy"]
 
@@ -108,7 +107,7 @@ def keep(key: Key, measured: Measured) -> None:
 
 def tidy() -> None:
     """Remove the measurements that were longest of no use."""
-    kept = sorted(_files(folder() / "reports"), key=_age)
+    kept = sorted(_files(folder() / "reports"), key=age_of)
     for path in kept[_KEPT:]:
         path.unlink(missing_ok=True)
 
@@ -118,13 +117,6 @@ def _files(place: Path) -> Iterator[Path]:
         yield from place.iterdir()
     except OSError:
         return
-
-
-def _age(path: Path) -> float:
-    try:
-        return time.time() - path.stat().st_mtime
-    except OSError:
-        return 0.0
 
 
 def _path(key: Key) -> Path:

@@ -7,10 +7,11 @@ import os
 import stat
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["cache_folder"]
+__all__ = ["age_of", "cache_folder"]
 
 
 @functools.cache
@@ -25,6 +26,14 @@ def cache_folder() -> Path:
         if not any(mark in str(place) for mark in " :\t\n") and _make_private(place):
             return place
     return Path(tempfile.mkdtemp(prefix="lora_nb-"))
+
+
+def age_of(path: Path) -> float:
+    """The seconds since a file, or a folder's list of names, was last changed; 0 if it is gone."""
+    try:
+        return time.time() - path.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _places() -> Iterator[Path]:

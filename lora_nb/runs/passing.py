@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lora_nb.errors import LoraError
 from lora_nb.runs import attach, control, launch
+from lora_nb.runs.cache import age_of
 from lora_nb.runs.death import explain
 from lora_nb.runs.folder import RunConfig, RunFolder
 
@@ -61,14 +62,7 @@ def _old(place: Path) -> list[Path]:
         paths = list(place.iterdir())
     except OSError:
         return []
-    return [path for path in paths if _age(path) > _OLD_SECONDS and not RunFolder(path).is_alive]
-
-
-def _age(path: Path) -> float:
-    try:
-        return time.time() - path.stat().st_mtime
-    except OSError:
-        return 0.0
+    return [path for path in paths if age_of(path) > _OLD_SECONDS and not RunFolder(path).is_alive]
 
 
 def _remove(path: Path) -> None:
