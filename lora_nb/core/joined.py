@@ -78,21 +78,20 @@ class Layout:
         """An optimizer's state by names: those of the arrays, and behind them its own."""
         if not self.parts:
             return flat(state)
-        apart = {name: value for name, value in state.items() if name != JOINED}
-        for key, whole in state[JOINED].items():
-            pieces = flat(self.split({JOINED: whole}))
-            apart |= {f"{name}.{key}": piece for name, piece in pieces.items()}
-        return flat(apart)
+        own = {name: value for name, value in state.items() if name != JOINED}
+        parts = ((key, whole, p) for key, whole in state[JOINED].items() for p in self.parts)
+        return own | {f"{p.name}.{key}": p.of(whole) for key, whole, p in parts}
 
     def join_state(self, state: Any, arrays: Mapping[str, mx.array]) -> Any:
         """The state of an optimizer like `state`, with arrays that `split_state` has given."""
         if not self.parts:
             return filled(state, arrays)
-        apart = filled({name: value for name, value in state.items() if name != JOINED}, arrays)
-        return apart | {JOINED: {key: self._vector(arrays, f".{key}") for key in state[JOINED]}}
-
-    def _vector(self, arrays: Mapping[str, mx.array], suffix: str) -> mx.array:
-        return mx.concatenate([arrays[f"{p.name}{suffix}"].reshape(-1) for p in self.parts])
+        own = {name: arrays[name] for name in state if name != JOINED}
+        joined = {
+            key: mx.concatenate([arrays[f"{p.name}.{key}"].reshape(-1) for p in self.parts])
+            for key in state[JOINED]
+        }
+        return own | {JOINED: joined}
 
 
 def layout_of(trained: Any, optimizer: optim.Optimizer, halves: set[str]) -> Layout:

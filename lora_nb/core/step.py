@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 import mlx.core as mx
 import mlx.nn as nn
 import mlx.optimizers as optim
-from mlx.utils import tree_map
+from mlx.utils import tree_map, tree_unflatten
 
 from lora_nb.core.batching import TokenBatch
 from lora_nb.core.device import on_cuda
 from lora_nb.core.forward import Forward, Inputs
 from lora_nb.core.joined import layout_of
 from lora_nb.core.products import halves
-from lora_nb.core.trees import Weights, filled, flat, value_of
+from lora_nb.core.trees import Weights, flat, value_of
 
 __all__ = ["StepResult", "Stepper"]
 
@@ -140,8 +140,7 @@ class Stepper:
         self.take_weights()
         optimizer.state = layout.join_state(optimizer.state, optimizer_state)
         if carried:
-            like = _Carried(self._model.trainable_parameters(), mx.array(0))
-            found = filled(like._asdict(), carried)
+            found = tree_unflatten(list(carried.items()))
             self._carried = _Carried(layout.join(found["gradients"]), found["tokens"])
         self._build()
 
@@ -179,16 +178,11 @@ class Stepper:
 def _owners(model: nn.Module) -> list[nn.Module]:
     """The modules of a model that have trained arrays of their own."""
     trained = flat(model.trainable_parameters()).keys()
-    found = {
-        path: {
-            f"{path}.{name}".removeprefix(".")
-            for name, value in module.items()
-            if isinstance(value, mx.array)
-        }
+    return [
+        module
         for path, module in model.named_modules()
-    }
-    modules = dict(model.named_modules())
-    return [modules[path] for path, names in found.items() if names & trained]
+        if trained & {f"{path}.{name}".removeprefix(".") for name in module}
+    ]
 
 
 def _norm(gradients: Any) -> mx.array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -172,8 +173,9 @@ def check_parcel(parcel: Parcel, known: Iterable[str] = ()) -> None:
 
 def _places(name: str, text: str) -> Iterator[str]:
     hit = _PLACES.search(text)
-    home = str(Path.home())
-    place = hit.start() if hit is not None else text.find(f"{home}/") if home != "/" else -1
+    home = os.path.expanduser("~")  # noqa: PTH111 - Path.home() raises without one
+    owned = Path(home).is_absolute() and home != "/"
+    place = hit.start() if hit is not None else text.find(f"{home}/") if owned else -1
     if place >= 0:
         line = text.count("\n", 0, place) + 1
         yield f"{name}, line {line}: holds a path of this machine, which everybody will read."

@@ -17,7 +17,7 @@ from lora_nb.core.adapters import Adapter
 from lora_nb.core.peft import PREFIX
 from lora_nb.core.trees import Weights
 from lora_nb.errors import LoraError, listed
-from lora_nb.export.card_text import is_on_hub, public_name
+from lora_nb.export.card_text import public_name
 from lora_nb.runs.adapters import ADAPTER_CONFIG, PEFT_WEIGHTS
 from lora_nb.runs.part import part_folder, real_place
 from lora_nb.runs.whole_file import sync_all, sync_folder
@@ -68,7 +68,7 @@ def as_peft(model: nn.Module, adapter: Adapter, base: str) -> tuple[dict[str, An
     config = {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
-        "base_model_name_or_path": base if is_on_hub(base) else public_name(base),
+        "base_model_name_or_path": public_name(base),
         "inference_mode": True,
         "r": rank,
         "lora_alpha": alpha,
