@@ -9,7 +9,7 @@ from lora_nb.api.generating import generated, release
 from lora_nb.api.history import attach, delete, diff, list_runs, name_of, plot, stop
 from lora_nb.api.keywords import load_options, path_of, values_of
 from lora_nb.api.run import Run, Sweep
-from lora_nb.api.starting import launched, named, resumed, resumed_sweep, start
+from lora_nb.api.starting import launched, named, relaunched, resumed, resumed_sweep, start
 from lora_nb.config import (
     CompareConfig,
     ConvertConfig,
@@ -55,6 +55,7 @@ __all__ = [
     "list_runs",
     "load_options",
     "plot",
+    "relaunched",
     "release",
     "resumed",
     "resumed_sweep",

@@ -13,12 +13,13 @@ from lora_nb.config import CompareConfig, FuseConfig, SweepConfig, TrainConfig, 
 from lora_nb.runs import launch
 from lora_nb.runs import resume as resuming
 from lora_nb.runs.adapters import find_adapter
+from lora_nb.runs.adapters import run_of as maker_of
 from lora_nb.runs.folder import RunConfig, RunFolder
 from lora_nb.runs.places import base_for
 from lora_nb.runs.shippable import find_shippable
 from lora_nb.runs.sweep_state import check_places
 
-__all__ = ["launched", "named", "resumed", "resumed_sweep", "start"]
+__all__ = ["launched", "named", "relaunched", "resumed", "resumed_sweep", "start"]
 
 
 def start(config: RunConfig, *, background: bool = False) -> Run:
@@ -38,9 +39,14 @@ def resumed(name: str, options: Mapping[str, Any], *, background: bool = False) 
 
     `options` are new values by key, of those that may change. Raises LoraError if that can't be.
     """
+    return _shown(relaunched(name, options), background=background)
+
+
+def relaunched(name: str, options: Mapping[str, Any]) -> RunFolder:
+    """The same, with nothing of it shown."""
     folder = resuming.find_training(name)
     launch.resume(folder, *resuming.options_for(folder, options))
-    return _shown(folder, background=background)
+    return folder
 
 
 def _shown(folder: RunFolder, *, background: bool) -> Run:
@@ -78,5 +84,5 @@ def named(config: Any) -> Any:
         return config
     found = find_adapter(config.adapter_path)
     if isinstance(config, FuseConfig) and config.model is None:
-        config = dataclasses.replace(config, model=base_for(found))
+        config = dataclasses.replace(config, model=base_for(found, maker_of(found)))
     return dataclasses.replace(config, adapter_path=str(found))

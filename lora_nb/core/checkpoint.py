@@ -17,7 +17,7 @@ from typing import Any
 import mlx.core as mx
 import mlx.nn as nn
 
-from lora_nb.core.durable import alone_in, sha256_of, sweep_parts
+from lora_nb.core.durable import sha256_of, sweep_parts
 from lora_nb.core.trees import Weights, flat
 from lora_nb.errors import LoraError
 from lora_nb.runs.adapters import (
@@ -26,6 +26,7 @@ from lora_nb.runs.adapters import (
     ADAPTER_WEIGHTS,
     check_free,
 )
+from lora_nb.runs.lock import alone_in
 from lora_nb.runs.whole_file import replace_file, sync_all, sync_folder
 
 __all__ = ["CheckpointWriter", "NotPublishedError", "settle"]

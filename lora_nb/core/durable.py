@@ -1,30 +1,13 @@
-"""Files that several runs may write: one at a time, what killed ones leave behind, and hashes."""
+"""What `replace_file` may leave behind, and the hash of what it has written."""
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
 
-__all__ = ["alone_in", "sha256_of", "sweep_parts"]
-
-
-@contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
-    """Wait until no other process is in here with this folder. Raises OSError if it isn't there."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        # Some network file systems have no locks.
-        with suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
+__all__ = ["sha256_of", "sweep_parts"]
 
 
 def sweep_parts(folder: Path) -> None:

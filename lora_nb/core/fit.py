@@ -17,9 +17,10 @@ from lora_nb.core.forward import Forward
 from lora_nb.core.load import Loaded, on_cpu
 from lora_nb.core.loop import steps_of
 from lora_nb.core.optimize import make_optimizer
+from lora_nb.core.packed import FAULTS
 from lora_nb.core.trainable import layers_of
 from lora_nb.core.trees import flat
-from lora_nb.core.trunk import FAULTS, Trunk, first_trained
+from lora_nb.core.trunk import Trunk, first_trained
 from lora_nb.core.trunk_plan import TrunkPlan, plan_trunk
 from lora_nb.core.trunk_store import MemoryStore
 from lora_nb.data.batches import padded_length

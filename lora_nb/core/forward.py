@@ -16,10 +16,11 @@ import mlx.nn as nn
 from lora_nb.core.batching import TokenBatch
 from lora_nb.core.device import on_cuda
 from lora_nb.core.loss import summed_loss
+from lora_nb.core.packed import FAULTS
 from lora_nb.core.products import adapters_cast, unpack_wide
 from lora_nb.core.targets import Picks, has_body, picked_loss
 from lora_nb.core.trees import value_of
-from lora_nb.core.trunk import FAULTS, NOT_ENTERED, Trunk
+from lora_nb.core.trunk import NOT_ENTERED, Trunk
 
 __all__ = ["Forward", "Inputs"]
 

@@ -20,14 +20,16 @@ from lora_nb.data.prepare import Prepared
 from lora_nb.data.tokens import Encoded
 from lora_nb.errors import LoraError
 
-__all__ = ["Apart", "apart", "check_packing"]
+__all__ = ["FAULTS", "Apart", "apart", "check_packing"]
+
+FAULTS = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
+"""What a model may raise if it is used in a way that it is not made for."""
 
 # Mean difference of a token's loss from that of the row alone, in nats: half precision rounds.
 _TOLERANCE = 3e-2
 # What a token's loss may change by if another row does; products of other tokens round otherwise.
 _SEEN = 1e-2
 _ONE_MASK = "its attention takes one mask for a whole batch (--batch-size 1 would do)"
-_FAULTS = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
 # Their frequencies depend on the length of the whole sequence.
 _BY_LENGTH = {"dynamic", "longrope", "su"}
 
@@ -97,7 +99,7 @@ def check_packing(
         _check(model, fullest.ids, fullest.parts)
         if batch_size > 1:
             _check_batches(model, fullest.ids, fullest.parts)
-    except _FAULTS as problem:
+    except FAULTS as problem:
         raise _refusal(f"it takes no mask of ours ({type(problem).__name__})") from problem
     finally:
         model.train(was_training)
@@ -154,7 +156,7 @@ def _losses(
 ) -> NDArray[np.float32]:
     """The loss of every token but the first in nats, [sequences, length - 1]."""
     tokens, places = mx.array(np.atleast_2d(ids)), mx.array(np.atleast_2d(parts))
-    logits = model(tokens[:, :-1], cache=Apart(model, places[:, :-1])).astype(mx.float32)
+    logits = model(tokens[:, :-1], **apart(model, places)).astype(mx.float32)
     losses = nn.losses.cross_entropy(logits, tokens[:, 1:])
     return np.array(losses)
 

@@ -26,10 +26,7 @@ from lora_nb.core.packed import apart
 from lora_nb.core.trees import flat
 from lora_nb.core.trunk_store import Store
 
-__all__ = ["FAULTS", "NOT_ENTERED", "Trunk", "first_trained"]
-
-FAULTS = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
-"""What a model may raise if its parts are exchanged in a way that it is not made for."""
+__all__ = ["NOT_ENTERED", "Trunk", "first_trained"]
 
 NOT_ENTERED = "No trunk cache: this model can't be entered at a block."
 

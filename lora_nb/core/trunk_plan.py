@@ -14,8 +14,9 @@ from lora_nb.config import TrainConfig
 from lora_nb.config.derived import bytes_of
 from lora_nb.core.batching import Split, multiple_for
 from lora_nb.core.memory import free_memory
+from lora_nb.core.packed import FAULTS
 from lora_nb.core.positions import fixed_up_to
-from lora_nb.core.trunk import FAULTS, NOT_ENTERED, Trunk, first_trained
+from lora_nb.core.trunk import NOT_ENTERED, Trunk, first_trained
 from lora_nb.core.trunk_store import DiskStore, MemoryStore, Store
 from lora_nb.data.batches import padded_length
 

@@ -69,7 +69,7 @@ def _card(
         config = _config(folder / ADAPTER_CONFIG)
         run = run_of(folder)
         text = adapter_card(
-            base_for(folder), config, run, hf_path=base, peft=peft, step=step_of(folder, run)
+            base_for(folder, run), config, run, hf_path=base, peft=peft, step=step_of(folder, run)
         )
     return Outgoing(CARD, parcel.folder / CARD, text)
 

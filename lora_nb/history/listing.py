@@ -20,7 +20,7 @@ from lora_nb.sweeping.board import Board
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["COLUMNS", "SORTS", "STATUSES", "VERBS", "Wanted", "list_runs", "narrow", "summary"]
+__all__ = ["SORTS", "STATUSES", "VERBS", "Wanted", "list_runs", "narrow", "summary"]
 
 VERBS = tuple(KINDS)
 COLUMNS = tuple(field.name for field in dataclasses.fields(RunSummary))

@@ -8,7 +8,8 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -42,13 +43,8 @@ def start(
     _check_place(config, Path.cwd(), None)
     run = create(config, base)
     made(run)
-    held = _lock(run)
-    try:
+    with _locked(run) as held:
         _spawn(run, held)
-    except OSError as problem:
-        raise LoraError(f"{run.path} can't be written to: {problem.strerror}.") from None
-    finally:
-        os.close(held)
     return run
 
 
@@ -59,13 +55,8 @@ def resume(run: RunFolder, config: TrainConfig, changes: str = "") -> None:
     """
     home = _home_of(run)
     _check_place(config, home, run.name)
-    held = _lock(run)
-    try:
+    with _locked(run) as held:
         _let_go_on(run, held, config, changes, home)
-    except OSError as problem:
-        raise LoraError(f"{run.path} can't be written to: {problem.strerror}.") from None
-    finally:
-        os.close(held)
 
 
 def _let_go_on(run: RunFolder, held: int, config: TrainConfig, changes: str, home: Path) -> None:
@@ -87,15 +78,19 @@ def _let_go_on(run: RunFolder, held: int, config: TrainConfig, changes: str, hom
             raise
 
 
-def _lock(run: RunFolder) -> int:
-    """The lock of a run, to be handed on to its worker."""
+@contextmanager
+def _locked(run: RunFolder) -> Iterator[int]:
+    """The lock of a run, to be handed on to its worker. Raises LoraError, of what goes on too."""
     try:
         held = lock.take(run.lock_path)
+        if held is None:
+            raise LoraError(f"{run.path} is already worked on by another process.")
+        try:
+            yield held
+        finally:
+            os.close(held)
     except OSError as problem:
         raise LoraError(f"{run.path} can't be written to: {problem.strerror}.") from None
-    if held is None:
-        raise LoraError(f"{run.path} is already worked on by another process.")
-    return held
 
 
 def _check_place(config: RunConfig, home: Path, run: str | None) -> None:

@@ -10,9 +10,11 @@ from __future__ import annotations
 import fcntl
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["LOCK_FD", "inherit", "is_held", "take"]
+__all__ = ["LOCK_FD", "alone_in", "inherit", "is_held", "take"]
 
 # Environment variable in which the launcher names the open lock file.
 LOCK_FD = "LORA_NB_LOCK_FD"
@@ -63,3 +65,19 @@ def is_held(path: Path) -> bool:
     finally:
         os.close(descriptor)
     return False
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Wait until no other process is in here with this folder, in which no file is left.
+
+    Raises OSError if it isn't there.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        # Some network file systems have no locks.
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import re
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from lora_nb.errors import LoraError
 from lora_nb.redact import redacted
 from lora_nb.runs.folder import RunFolder
+from lora_nb.runs.lock import alone_in
 from lora_nb.runs.whole_file import write_whole
 
 __all__ = ["Note", "Notes", "annotate", "read_notes"]
@@ -72,7 +69,7 @@ def annotate(
     text = redacted(text.strip()).encode("utf-8", "replace").decode()
     added, removed = _listing(tag), _listing(untag)
     _check(text, added, removed)
-    with _alone(run.path):
+    with alone_in(run.path):
         old = read_notes(run)
         for each in removed:
             if each not in old.tags:
@@ -114,14 +111,3 @@ def _write(run: RunFolder, notes: Notes) -> None:
         write_whole(run.notes_path, text)
     except OSError as problem:
         raise LoraError(f"{run.notes_path} can't be written: {problem.strerror}.") from None
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Keep others from noting at the same time; the lock is on the folder, so no file is left."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)

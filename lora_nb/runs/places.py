@@ -5,7 +5,7 @@ from __future__ import annotations
 import filecmp
 from pathlib import Path
 
-from lora_nb.runs.adapters import ADAPTER_WEIGHTS, base_of, run_of
+from lora_nb.runs.adapters import ADAPTER_WEIGHTS, base_of
 from lora_nb.runs.folder import RunFolder
 
 __all__ = ["base_for", "seen_from", "step_of"]
@@ -26,10 +26,10 @@ def seen_from(run: RunFolder | None, name: str) -> str:
     return str(there)
 
 
-def base_for(adapter: Path) -> str | None:
-    """The model that an adapter was made for, if it says so, to be used in any folder."""
+def base_for(adapter: Path, run: RunFolder | None) -> str | None:
+    """The model that an adapter of a run was made for, if it says so, to be used in any folder."""
     named = base_of(adapter)
-    return named and seen_from(run_of(adapter), named)
+    return named and seen_from(run, named)
 
 
 def step_of(adapter: Path, run: RunFolder | None) -> int | None:

@@ -125,7 +125,9 @@ def _resolved(config: CompareConfig) -> tuple[list[_Contender], TestConfig]:
         name: find_adapter(name, "contenders") for name in names if name not in ("base", *own)
     }
     runs = {name: run_of(adapter) for name, adapter in adapters.items()}
-    bases = {name: config.model or base_for(adapter) for name, adapter in adapters.items()}
+    bases = {
+        name: config.model or base_for(adapter, runs[name]) for name, adapter in adapters.items()
+    }
     unknown = [name for name, base in bases.items() if base is None]
     first = next(iter(adapters), "")
     base = config.model or bases.get(first)

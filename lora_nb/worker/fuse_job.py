@@ -37,7 +37,8 @@ class Job:
 def job_of(config: FuseConfig) -> Job:
     """Everything that can be refused before a model is loaded."""
     adapter = find_adapter(config.adapter_path)
-    name = config.model or base_for(adapter)
+    run = run_of(adapter)
+    name = config.model or base_for(adapter, run)
     if not name:
         raise LoraError("model: is not given, and the adapter does not name its base model.")
     source = find_base(name, adapter)
@@ -47,7 +48,6 @@ def job_of(config: FuseConfig) -> Job:
     if config.export_peft:
         peft = check_peft_folder(config.export_peft, [source, adapter, target])
     gguf = wanted_gguf(config, source, target)
-    run = run_of(adapter)
     options = ModelOptions(
         model=name,
         trust_remote_code=config.trust_remote_code,

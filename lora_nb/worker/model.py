@@ -24,7 +24,7 @@ def make_tunable(
 ) -> dict[str, Any]:
     """Make a model ready for training; returns its `adapter_config.json`. Raises LoraError.
 
-    Not `anew`, it is about to get the weights of a checkpoint.
+    Not `anew`, it is about to get other weights.
     """
     check_dora(loaded, config)
     check_full(loaded, config)

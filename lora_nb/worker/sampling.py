@@ -66,7 +66,7 @@ class Sampler:
     def _again(self) -> Loaded:
         """The whole model once more: of this training's own the frozen blocks were let go."""
         again = load_base(self.ready.model_path, self.config)
-        make_tunable(again, self.config, self.ready)
+        make_tunable(again, self.config, self.ready, anew=False)
         again.model.load_weights(
             list(flat(self.loaded.model.trainable_parameters()).items()), strict=False
         )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import ipywidgets
 
+from lora_nb import api
 from lora_nb.display.record import mimebundle
 from lora_nb.display.tables import html_table
 from lora_nb.errors import LoraError
@@ -16,7 +17,7 @@ from lora_nb.runs.folder import RunFolder
 from lora_nb_widgets import theme
 from lora_nb_widgets.panel import Panel
 from lora_nb_widgets.recipe import Recipe
-from lora_nb_widgets.training_monitor_steering import Steering, go_on
+from lora_nb_widgets.training_monitor_steering import Steering
 from lora_nb_widgets.training_monitor_view import RunView, log_html
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ class TrainingMonitor(Panel):
 
     def _go_on(self) -> None:
         if (run := self.run) is not None:
-            self.later(lambda: go_on(run), lambda _: self._watch(run))
+            self.later(lambda: api.relaunched(str(run.path), {}), lambda _: self._watch(run))
 
     # The log
 

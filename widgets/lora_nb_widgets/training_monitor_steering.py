@@ -8,12 +8,12 @@ from collections.abc import Callable
 import ipywidgets
 
 from lora_nb.errors import LoraError
-from lora_nb.runs import control, launch, resume
+from lora_nb.runs import control
 from lora_nb.runs.folder import RunFolder
 from lora_nb_widgets import theme
 from lora_nb_widgets.training_monitor_follow import LIVE
 
-__all__ = ["Steering", "go_on"]
+__all__ = ["Steering"]
 
 _ROUTES = (
     "A click waits while the kernel is busy with a cell. In a terminal, lora-nb stop {} works."
@@ -107,9 +107,3 @@ class Steering:
         if not self.prompt.value.strip():
             raise LoraError("The prompt of the sample is empty. Write it into its field.")
         self._send("sample", prompt=self.prompt.value)
-
-
-def go_on(run: RunFolder) -> None:
-    """Let a training that is over go on in a new worker. Raises LoraError if it can't."""
-    found = resume.find_training(str(run.path))
-    launch.resume(found, *resume.options_for(found, {}))

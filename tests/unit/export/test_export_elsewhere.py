@@ -71,7 +71,7 @@ def elsewhere(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_paths_are_those_of_the_run(project: Path, elsewhere: Path) -> None:
     run = RunFolder(next(project.glob("runs/*-one")))
-    assert base_for(project / "adapters") == str(project / "models" / "mine")
+    assert base_for(project / "adapters", run) == str(project / "models" / "mine")
     assert seen_from(run, "data/rows") == str(project / "data" / "rows")
     assert seen_from(run, "Qwen/Qwen3-0.6b") == "Qwen/Qwen3-0.6b"
     assert seen_from(run, "demo") == "demo"
